@@ -1,0 +1,16 @@
+"""The one exception that a user can mend."""
+
+
+class InputError(Exception):
+    """Something that the user gave cannot be used as it is.
+
+    The message is one sentence or two: what is wrong, how many, the first case,
+    and which config key, table row or file to change. Scripts print it as one line
+    and end with exit code 2.
+    """
+
+
+def shorten(names: list[str], *, most: int = 3) -> str:
+    """First `most` of `names`, quoted, with the number left out: ``'a', 'b' (+4 more)``."""
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return shown if len(names) <= most else f"{shown} (+{len(names) - most} more)"

@@ -1,0 +1,65 @@
+"""h5ad files: AnnData with a named, versioned format and provenance in ``uns``."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata as ad
+
+from histoweave.errors import InputError, shorten
+from histoweave.formats.files import replacing
+
+
+@dataclass(frozen=True)
+class MatrixKind:
+    """One kind of h5ad file.
+
+    name, version : stand in ``uns['format']`` and ``uns['format_version']``
+    obs, var : columns that must be there; slots : keys such as ``obsm/spatial`` that must be there
+    """
+
+    name: str
+    version: int
+    obs: tuple[str, ...] = ()
+    var: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
+
+    def write(self, data: ad.AnnData, path: str | Path, *, provenance: Mapping) -> None:
+        """Write `data` to `path`; its ``uns`` gains format, version and provenance."""
+        self._require(data, where="the data to be written")
+        data.uns |= {
+            "format": self.name,
+            "format_version": self.version,
+            "provenance": json.dumps(dict(provenance), sort_keys=True),
+        }
+        with replacing(path) as temporary:
+            data.write_h5ad(temporary, compression="gzip", compression_opts=1)
+
+    def read(self, path: str | Path, *, backed: bool = False) -> ad.AnnData:
+        """Read the file at `path`; raises InputError if it is of another kind, version or damaged."""
+        try:
+            data = ad.read_h5ad(path, backed="r" if backed else None)
+        except (OSError, KeyError, ValueError) as error:
+            msg = f"{path} is not a readable h5ad file ({str(error).splitlines()[0]}). Remove it and run again."
+            raise InputError(msg) from error
+        found = (str(data.uns.get("format", "none")), int(data.uns.get("format_version", 0)))
+        if found != (self.name, self.version):
+            msg = (
+                f"{path}: expected h5ad of format '{self.name}' version {self.version}, "
+                f"found '{found[0]}' version {found[1]}. Remove it and run again."
+            )
+            raise InputError(msg)
+        self._require(data, where=str(path))
+        return data
+
+    def _require(self, data: ad.AnnData, *, where: str) -> None:
+        missing = [f"obs/{c}" for c in self.obs if c not in data.obs]
+        missing += [f"var/{c}" for c in self.var if c not in data.var]
+        for slot in self.slots:
+            group, key = slot.split("/")
+            if key not in getattr(data, group):
+                missing.append(slot)
+        if missing:
+            msg = f"{where}: {len(missing)} element(s) missing: {shorten(missing)}."
+            raise InputError(msg)
