@@ -1,0 +1,47 @@
+"""Every rule says where it logs, what it costs and where it runs; one script per rule, of its name."""
+
+import re
+
+import pytest
+from architecture.sources import RULES, SCRIPTS, STAGES, rule_blocks
+
+RULE_BLOCKS = rule_blocks()
+WORKING = {name: block for name, block in RULE_BLOCKS.items() if "shell:" in block[1]}
+
+
+@pytest.mark.parametrize("name", sorted(WORKING))
+@pytest.mark.parametrize("directive", ["output", "log", "benchmark", "conda", "threads", "resources", "params"])
+def test_rule_has_directive(name, directive):
+    assert re.search(rf"(?m)^    {directive}:", WORKING[name][1]), f"{name} has no {directive}"
+
+
+@pytest.mark.parametrize("name", sorted(WORKING))
+def test_rule_form(name):
+    path, body = WORKING[name]
+    assert "retries:" not in body, "retries belong to the profile: a rule's own are repeated inside the job"
+    assert re.match(r'\s+"', body), "a rule opens with one line that says what it does"
+    assert body.rstrip().count("\n") + 2 <= 40
+    stage = path.stem
+    assert f"{{STEP}}/{stage}/{name}.py" in body
+    assert (SCRIPTS / stage / f"{name}.py").is_file()
+    assert f'code_of("{stage}/{name}"' in body.replace("\n", "").replace(" ", "")
+    assert "mem_mb" in body
+    assert "runtime" in body
+
+
+def test_each_script_has_its_rule():
+    scripts = {p.stem for p in SCRIPTS.glob("*/*.py")}
+    assert scripts - set(WORKING) == set()
+
+
+def test_paths_in_commands_are_quoted():
+    for name, (_, body) in WORKING.items():
+        command = body.split("shell:")[1]
+        bare = re.findall(r"\{(?:input|output|log|params|wildcards)[^}]*\}", command)
+        assert [b for b in bare if not b.endswith(":q}")] == [], name
+
+
+def test_each_stage_word_is_a_target():
+    assert set(STAGES) <= set(RULE_BLOCKS)
+    for stage in STAGES:
+        assert RULE_BLOCKS[stage][0] == RULES / f"{stage}.smk"

@@ -1,0 +1,23 @@
+"""Places that tests refer to."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real slides, datasets and cohorts; tests that need it are skipped without it."""
+    folder = os.environ.get("HISTOWEAVE_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("HISTOWEAVE_DATA names no folder of real data")
+    return Path(folder)

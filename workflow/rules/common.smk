@@ -1,0 +1,100 @@
+# What every rule file uses: the checked config and tables, and how a rule calls its script.
+import hashlib
+import json
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(workflow.current_basedir))
+from hwrules.code import CodeIndex
+from hwrules.config import BadInput, check_config, section_of
+from hwrules.tables import check_endpoint, check_files, read_table
+from snakemake.settings.types import DeploymentMethod
+
+ROOT = Path(str(workflow.current_basedir)).parent.parent
+HERE = ROOT.relative_to(Path.cwd()) if ROOT.is_relative_to(Path.cwd()) else ROOT
+SCHEMAS = ROOT / "workflow/schemas"
+
+
+def checked_inputs(given):
+    "Config with defaults, and the user's tables; ends Snakemake with exit code 2 and one line if one is wrong."
+    try:
+        source = ", ".join(map(str, workflow.configfiles)) or "config"
+        full = check_config(given, SCHEMAS / "config.schema.yaml", source=source)
+        paths = full["inputs"]
+        tables = {
+            name: (
+                read_table(paths[name], SCHEMAS / f"{name}.table.yaml")
+                if paths[name]
+                else {}
+            )
+            for name in ("slides", "patients", "datasets")
+        }
+        if workflow.is_main_process:
+            made_in = (full.get("simulate") or {}).get("folder")
+            check_endpoint(paths["patients"], tables["patients"], paths["endpoint"])
+            check_files(
+                paths["slides"], tables["slides"], ["path", "features"], made_in=made_in
+            )
+            check_files(
+                paths["datasets"], tables["datasets"], ["path"], made_in=made_in
+            )
+        return full, tables
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def settings(*sections):
+    "JSON text of a config section ('slides.tissue'); of several, one object with a key for each last word."
+    if len(sections) == 1:
+        return json.dumps(section_of(config, sections[0]), sort_keys=True)
+    return json.dumps(
+        {name.split(".")[-1]: section_of(config, name) for name in sections},
+        sort_keys=True,
+    )
+
+
+def grow(megabytes):
+    "Memory in MB that doubles with each attempt."
+    return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
+
+
+def minutes(number):
+    "Run time in minutes that doubles with each attempt."
+    return lambda wildcards, attempt: number * 2 ** (attempt - 1)
+
+
+def batch_of(slide):
+    "Batch of a slide by the hash of its name, so that a new slide changes one batch only."
+    number = int(hashlib.md5(slide.encode(), usedforsecurity=False).hexdigest(), 16)
+    return f"b{number % config['slides']['batches']:04d}"
+
+
+config_checked, TABLES = checked_inputs(config)
+config.clear()
+config.update(config_checked)
+SLIDES, PATIENTS, DATASETS = (
+    TABLES[name] for name in ("slides", "patients", "datasets")
+)
+RESULTS = config["results_dir"]
+BATCHES = sorted({batch_of(slide) for slide in SLIDES})
+
+code_of = CodeIndex(ROOT / "workflow/src", ROOT / "workflow/scripts").code_of
+
+# With --sdm conda the environment's python is first on the path; otherwise it is the one that runs Snakemake.
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+PYTHON = "python" if CONDA else shlex.quote(sys.executable)
+# One thread per process: a result must not depend on the number of cores. Speed comes from processes.
+STEP = (
+    "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1"
+    f" PYTHONHASHSEED=0 PYTHONNOUSERSITE=1 PYTHONPATH={shlex.quote(str(HERE / 'workflow/src'))}"
+    f" {PYTHON} -P {shlex.quote(str(HERE / 'workflow/scripts'))}"
+)
+
+
+wildcard_constraints:
+    slide=r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
+    dataset=r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
+    model=r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
+    batch=r"b[0-9]{4}",
