@@ -4,7 +4,7 @@ import pytest
 from architecture.sources import RULES, SCRIPTS, SRC, file_of, imports, library_files, module_name
 
 BASE = {"errors", "units", "rng", "device"}
-PACKAGES = {"formats", "slides", "expression", "genegraph", "survival", "evaluation", "plots", "simulate"}
+PACKAGES = {"formats", "slides", "expression", "genegraph", "survival", "evaluation", "report", "plots", "simulate"}
 
 
 def layer(module: str) -> str:

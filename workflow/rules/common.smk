@@ -46,7 +46,7 @@ def checked_inputs(given):
 
 
 def settings(*sections):
-    "JSON text of a config section ('slides.tissue'); of several, one object with a key for each last word."
+    "JSON text of a config section ('slides.tissue'; '' is all); of several, one object with a key for each last word."
     if len(sections) == 1:
         return json.dumps(section_of(config, sections[0]), sort_keys=True)
     return json.dumps(

@@ -73,7 +73,7 @@ def _explain(error: jsonschema.ValidationError) -> str:
 
 
 def section_of(config: dict, dotted: str) -> object:
-    """Return ``config['a']['b']`` for ``'a.b'``."""
-    for key in dotted.split("."):
+    """Return ``config['a']['b']`` for ``'a.b'``, and all of it for ``''``."""
+    for key in filter(None, dotted.split(".")):
         config = config[key]
     return config
