@@ -1,0 +1,32 @@
+"""Which module holds which survival method. A new method is a new file and a line here."""
+
+import importlib
+from types import ModuleType
+
+from histoweave.errors import InputError
+from histoweave.survival.interface import Needs
+
+METHODS = (
+    "cox_clinical",
+    "coxnet_rna",
+    "coxnet_slide",
+    "coxnet_both",
+    "abmil_wsi",
+    "ghanet",
+    "path_gptomic",
+)
+
+
+def method_module(name: str) -> ModuleType:
+    """Module of the method called `name`; raises InputError for an unknown one."""
+    if name not in METHODS:
+        msg = f"survival method '{name}' is unknown; known: {', '.join(METHODS)}. Change survival.models."
+        raise InputError(msg)
+    return importlib.import_module(f"histoweave.survival.{name}")
+
+
+def needs_of(module: ModuleType, settings: object) -> Needs:
+    """What a patient must have for the method in `module` under `settings`."""
+    if hasattr(module, "needs"):
+        return module.needs(settings)
+    return Needs(train=frozenset(module.NEEDS_TRAIN), predict=frozenset(module.NEEDS_PREDICT))
