@@ -27,7 +27,7 @@ def read_table(path: str | Path, schema_path: Path) -> dict[str, dict]:
         if missing:
             found = ", ".join(reader.fieldnames or []) or "none"
             raise BadInput(f"{path}: column '{missing[0]}' is missing (columns found: {found}). Is it tab-separated?")
-        rows = [(line, row) for line, row in enumerate(reader, start=2) if any(row.values())]
+        rows = [(reader.line_num, row) for row in reader if any(row.values())]
     return _keyed(path, schema, rows)
 
 

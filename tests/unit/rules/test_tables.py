@@ -1,0 +1,76 @@
+"""The user's tables: each way to be wrong has its line."""
+
+import sys
+
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "workflow/rules"))
+from hwrules.config import BadInput
+from hwrules.tables import check_endpoint, check_files, read_table
+
+SCHEMAS = ROOT / "workflow/schemas"
+
+
+@pytest.fixture
+def table(tmp_path):
+    def make(kind, *lines):
+        path = tmp_path / f"{kind}.tsv"
+        path.write_text("\n".join(line.replace(" ", "\t") for line in lines) + "\n")
+        return path, SCHEMAS / f"{kind}.table.yaml"
+
+    return make
+
+
+def test_rows_are_keyed_and_typed(table):
+    rows = read_table(*table("slides", "slide patient path mpp", "S1 P1 a.svs 0.25", "", "S2 P1 b.svs NA"))
+    assert list(rows) == ["S1", "S2"]
+    assert rows["S1"]["mpp"] == 0.25
+    assert rows["S2"]["mpp"] is None
+    assert rows["S2"]["_line"] == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines", "message"),
+    [
+        ("slides", ["slide path", "S1 a"], "column 'patient' is missing (columns found: slide, path)"),
+        ("slides", ["slide patient", "S/1 P1"], "line 2, column 'slide': 'S/1' is not allowed. Use letters"),
+        ("slides", ["slide patient", "S..1 P1"], "'S..1' is not allowed"),
+        ("slides", ["slide patient", "S1 P1", "s1 P2"], "line 3: slide 's1' stands already in line 2"),
+        ("slides", ["slide patient", "S1 NA"], "line 2, column 'patient': is empty"),
+        ("slides", ["slide patient mpp", "S1 P1 fine"], "column 'mpp': 'fine' is not a number"),
+        ("slides", ["slide patient mpp", "S1 P1 0.01"], "column 'mpp': 0.01 is out of range. Micrometres per pixel"),
+        ("patients", ["patient time_days event", "P1 0 1"], "column 'time_days': 0 is out of range. Days from"),
+        ("patients", ["patient time_days event", "P1 5 2"], "'2' is not one of 0, 1"),
+        ("patients", ["patient OS_days OS_event", "P1 -5 1"], "column 'OS_days': -5 is out of range"),
+        ("patients", ["patient time_days event", "P1 5 1", "P1 6 0"], "patient 'P1' stands already in line 2"),
+        ("datasets", ["dataset path modality tissue", "d x bulk lung"], "'bulk' is not one of scrna, scatac, spatial"),
+    ],
+)
+def test_bad_tables_name_file_line_and_column(table, kind, lines, message):
+    with pytest.raises(BadInput) as caught:
+        read_table(*table(kind, *lines))
+    assert message in str(caught.value)
+    assert f"{kind}.tsv" in str(caught.value)
+
+
+def test_a_missing_table_names_its_config_key(tmp_path):
+    with pytest.raises(BadInput, match=r"does not exist. Set inputs.slides"):
+        read_table(tmp_path / "no.tsv", SCHEMAS / "slides.table.yaml")
+
+
+def test_an_event_needs_its_time(table):
+    rows = read_table(*table("patients", "patient time_days event", "P1 5 0", "P7 NA 1"))
+    with pytest.raises(BadInput, match=r"line 3: patient 'P7' has event=1 but no time_days"):
+        check_endpoint("patients.tsv", rows, None)
+    with pytest.raises(BadInput, match=r"column 'DSS_days' is missing; inputs.endpoint asks for it"):
+        check_endpoint("patients.tsv", rows, "DSS")
+
+
+def test_files_must_exist_unless_the_run_makes_them(table, tmp_path):
+    rows = read_table(*table("slides", "slide patient path", "S1 P1 made/S1.tiff"))
+    check_files("slides.tsv", rows, ["path", "features"], made_in="made")
+    with pytest.raises(BadInput, match=r"line 2: 'S1': the file made/S1.tiff does not exist"):
+        check_files("slides.tsv", rows, ["path", "features"], made_in=None)
+    with pytest.raises(BadInput, match=r"'S1' gives no file; fill in path or features"):
+        check_files("slides.tsv", {"S1": {"_line": 2, "path": None}}, ["path", "features"], made_in=None)
