@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from conftest import ROOT
+from architecture.sources import ROOT
 
 sys.path.insert(0, str(ROOT / "workflow/rules"))
 from hwrules.config import BadInput, check_config, fill_defaults, load_schema, section_of

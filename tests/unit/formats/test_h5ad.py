@@ -1,0 +1,56 @@
+"""h5ad files carry their kind, and are refused where it is another."""
+
+import anndata as ad
+import numpy as np
+import pytest
+
+from histoweave.errors import InputError
+from histoweave.formats.h5ad import MatrixKind
+
+KIND = MatrixKind("things", 1, obs=("patient",), slots=("obsm/spatial",))
+
+
+def made():
+    data = ad.AnnData(np.arange(6, dtype="float32").reshape(2, 3))
+    data.obs["patient"] = ["P1", "P2"]
+    data.obsm["spatial"] = np.zeros((2, 2))
+    return data
+
+
+@pytest.fixture
+def path(tmp_path):
+    KIND.write(made(), tmp_path / "d.h5ad", provenance={"step": "x"})
+    return tmp_path / "d.h5ad"
+
+
+def test_round_trip(path):
+    read = KIND.read(path)
+    assert np.array_equal(read.X, made().X)
+    assert read.uns["provenance"] == '{"step": "x"}'
+
+
+def test_equal_data_have_equal_bytes(path, tmp_path):
+    KIND.write(made(), tmp_path / "again.h5ad", provenance={"step": "x"})
+    assert (tmp_path / "again.h5ad").read_bytes() == path.read_bytes()
+
+
+def test_backed_reading_leaves_the_matrix_on_disk(path):
+    assert KIND.read(path, backed=True).isbacked
+
+
+def test_another_kind_is_refused(path):
+    with pytest.raises(InputError, match="expected h5ad of format 'others' version 1, found 'things' version 1"):
+        MatrixKind("others", 1).read(path)
+
+
+def test_a_truncated_file_is_refused(path):
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match="is not a readable h5ad file"):
+        KIND.read(path)
+
+
+def test_missing_slots_are_named(tmp_path):
+    data = made()
+    del data.obsm["spatial"]
+    with pytest.raises(InputError, match="missing: 'obsm/spatial'"):
+        KIND.write(data, tmp_path / "d.h5ad", provenance={})
