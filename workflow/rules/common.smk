@@ -30,6 +30,8 @@ def checked_inputs(given):
             )
             for name in ("slides", "patients", "datasets")
         }
+        if not any(tables.values()):
+            raise BadInput(f"{source}: inputs: no table is given; set inputs.slides, inputs.patients or inputs.datasets.")
         if workflow.is_main_process:
             made_in = (full.get("simulate") or {}).get("folder")
             check_endpoint(paths["patients"], tables["patients"], paths["endpoint"])

@@ -1,0 +1,66 @@
+"""Running Snakemake on a copy of the project's tree, so that tests touch nothing of a user's results."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PARTS = ("Snakefile", "workflow", "envs", "profiles", "config", "resources", "slurm")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with the workflow in it."""
+
+    folder: Path
+
+    def snakemake(self, *args: str, cores: int = 2, timeout: float = 1500) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *args]
+        return subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False, env=clean_env()
+        )
+
+    def dry_run(self, *args: str) -> dict[str, int]:
+        """Rule -> number of jobs that would run."""
+        done = self.snakemake("-n", "--quiet", "rules", *args)
+        assert done.returncode == 0, done.stdout + done.stderr
+        stats = re.findall(r"(?m)^([a-z_]+)\s+(\d+)$", done.stdout + done.stderr)
+        return {name: int(count) for name, count in stats if name != "total"}
+
+
+def clean_env() -> dict[str, str]:
+    """The environment without what would lend a job another project's code."""
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SNAKEMAKE_PROFILE")}
+    return env | {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}"}
+
+
+def copy_project(root: Path, folder: Path) -> Project:
+    for part in PARTS:
+        source = root / part
+        if source.is_symlink():
+            (folder / part).symlink_to(source.readlink())
+        elif source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.is_file():
+            shutil.copy(source, folder / part)
+    return Project(folder)
+
+
+@pytest.fixture
+def project(root, tmp_path) -> Project:
+    """A copy without results."""
+    return copy_project(root, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def demo(root, tmp_path_factory) -> Project:
+    """A copy in which the demo has run to its end (minutes; once per session)."""
+    project = copy_project(root, tmp_path_factory.mktemp("demo"))
+    done = project.snakemake("all")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
+    return project
