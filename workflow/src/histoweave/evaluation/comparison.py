@@ -14,6 +14,7 @@ stays below 1 - confidence after Holm's correction over all comparisons of that 
 a negative difference is the gain.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,11 +23,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from histoweave.errors import InputError, shorten
 from histoweave.evaluation.intervals import percentile_interval, two_sided_p
 from histoweave.evaluation.panel import Panel, Predictions
 from histoweave.evaluation.scores import FoldScores, ScoreSettings
 from histoweave.evaluation.summary import Evaluated, evaluate
 
+log = logging.getLogger("histoweave")
 LOWER_IS_BETTER = frozenset({"brier", "ibs"})
 
 
@@ -52,11 +55,21 @@ class FoldTest:
 
 
 def pairs_to_compare(models: Sequence[str], settings: CompareSettings) -> list[tuple[str, str]]:
-    """List the pairs (a, b): each model with each baseline, then the configured pairs; those present, once."""
-    wanted = [(model, base) for base in settings.baselines for model in models if model not in settings.baselines]
-    wanted += [(a, b) for i, b in enumerate(settings.baselines) for a in settings.baselines[i + 1 :]]
+    """List the pairs (a, b): each model with each baseline, the baselines with each other, the configured pairs.
+
+    A baseline that was not run is left out with a warning; a configured pair of unknown models is an InputError.
+    """
+    unknown = sorted({name for pair in settings.pairs for name in pair} - set(models))
+    if unknown:
+        msg = f"evaluation.compare.pairs names models that are not in survival.models: {shorten(unknown)}. Correct it."
+        raise InputError(msg)
+    bases = [name for name in settings.baselines if name in models]
+    if absent := sorted(set(settings.baselines) - set(models)):
+        log.warning("no comparison with %s: not in survival.models", shorten(absent))
+    wanted = [(model, base) for base in bases for model in models if model not in bases]
+    wanted += [(a, b) for i, b in enumerate(bases) for a in bases[i + 1 :]]
     wanted += [(a, b) for a, b in settings.pairs]
-    return list(dict.fromkeys((a, b) for a, b in wanted if a in models and b in models and a != b))
+    return list(dict.fromkeys((a, b) for a, b in wanted if a != b))
 
 
 def corrected_t_test(differences: np.ndarray, *, test_share: float, confidence: float) -> FoldTest:
