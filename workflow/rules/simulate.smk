@@ -1,19 +1,46 @@
-# IN    section `simulate` of the config (the demo has one, an analysis of real data has none)
+# IN    section `simulate` of the config (included only where there is one, which is the demo)
 # OUT   slides, bulk RNA, single-cell and spatial datasets of the demo cohort, and the planted truth beside them
 # STEPS simulate_expression; simulate_slides_<batch>, one job per batch of slides
-if config["simulate"]:
-    COHORT = config["simulate"]["folder"]
+COHORT = config["simulate"]["folder"]
 
-    rule simulate_expression:
-        "Bulk RNA, single cells and spots of the demo cohort, and the planted truth."
+
+rule simulate_expression:
+    "Bulk RNA, single cells and spots of the demo cohort, and the planted truth."
+    output:
+        bulk=f"{COHORT}/expression.h5ad",
+        datasets=[row["path"] for row in DATASETS.values()],
+        truth=expand(f"{COHORT}/truth/{{part}}.parquet", part=["patients", "genes", "spots", "slides", "mixtures"]),
+    log:
+        f"{RESULTS}/logs/simulate/simulate_expression.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate/simulate_expression.tsv"
+    conda:
+        "../../envs/simulate.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(1000),
+        runtime=minutes(10),
+    params:
+        settings=settings("simulate"),
+        code=code_of("simulate/simulate_expression"),
+    shell:
+        "{STEP}/simulate/simulate_expression.py"
+        " --settings {params.settings:q}"
+        " --out-dir {COHORT:q}"
+        " > {log:q} 2>&1"
+
+
+for batch in BATCHES:
+
+    rule:
+        name:
+            f"simulate_slides_{batch}"
         output:
-            bulk=f"{COHORT}/expression.h5ad",
-            datasets=[row["path"] for row in DATASETS.values()],
-            truth=expand(f"{COHORT}/truth/{{part}}.parquet", part=["patients", "genes", "spots", "slides", "mixtures"]),
+            [row["path"] for slide, row in SLIDES.items() if batch_of(slide) == batch],
         log:
-            f"{RESULTS}/logs/simulate/simulate_expression.log",
+            f"{RESULTS}/logs/simulate/simulate_slides_{batch}.log",
         benchmark:
-            f"{RESULTS}/benchmarks/simulate/simulate_expression.tsv"
+            f"{RESULTS}/benchmarks/simulate/simulate_slides_{batch}.tsv"
         conda:
             "../../envs/simulate.yaml"
         threads: 1
@@ -22,37 +49,11 @@ if config["simulate"]:
             runtime=minutes(10),
         params:
             settings=settings("simulate"),
-            code=code_of("simulate/simulate_expression"),
+            code=code_of("simulate/simulate_slides"),
+            slides=[slide for slide in SLIDES if batch_of(slide) == batch],
         shell:
-            "{STEP}/simulate/simulate_expression.py"
+            "{STEP}/simulate/simulate_slides.py"
+            " --slides {params.slides:q}"
             " --settings {params.settings:q}"
-            " --out-dir {COHORT:q}"
+            " --out-dir {COHORT:q}/slides"
             " > {log:q} 2>&1"
-
-    for batch in BATCHES:
-
-        rule:
-            name:
-                f"simulate_slides_{batch}"
-            output:
-                [row["path"] for slide, row in SLIDES.items() if batch_of(slide) == batch],
-            log:
-                f"{RESULTS}/logs/simulate/simulate_slides_{batch}.log",
-            benchmark:
-                f"{RESULTS}/benchmarks/simulate/simulate_slides_{batch}.tsv"
-            conda:
-                "../../envs/simulate.yaml"
-            threads: 1
-            resources:
-                mem_mb=grow(1000),
-                runtime=minutes(10),
-            params:
-                settings=settings("simulate"),
-                code=code_of("simulate/simulate_slides"),
-                slides=[slide for slide in SLIDES if batch_of(slide) == batch],
-            shell:
-                "{STEP}/simulate/simulate_slides.py"
-                " --slides {params.slides:q}"
-                " --settings {params.settings:q}"
-                " --out-dir {COHORT:q}/slides"
-                " > {log:q} 2>&1"
