@@ -57,8 +57,12 @@ def rule_blocks() -> dict[str, tuple[Path, str]]:
     """Rule name -> (file, text of the rule)."""
     blocks = {}
     for path in sorted(RULES.glob("*.smk")):
-        for part in re.split(r"(?m)^(?=rule |checkpoint )", path.read_text()):
+        text = path.read_text()
+        for part in re.split(r"(?m)^(?=rule |checkpoint )", text):
             if match := re.match(r"rule (\w+):", part):
                 body = re.split(r"(?m)^(?=\S)(?!rule )", part.split("\n", 1)[1])[0]
                 blocks[match[1]] = (path, body)
+        for part in re.findall(r"(?ms)^    rule:\n(.*?)(?=^\S|\Z)", text):  # made in a loop, one per batch
+            name = re.search(r'f"(\w+?)_\{batch\}"', part)[1]
+            blocks[name] = (path, re.sub(r"(?m)^    ", "", part))
     return blocks

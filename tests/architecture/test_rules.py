@@ -19,7 +19,7 @@ def test_rule_has_directive(name, directive):
 def test_rule_form(name):
     path, body = WORKING[name]
     assert "retries:" not in body, "retries belong to the profile: a rule's own are repeated inside the job"
-    assert re.match(r'\s+"', body), "a rule opens with one line that says what it does"
+    assert re.match(r'\s+("|name:)', body), "a rule opens with one line that says what it does"
     assert body.rstrip().count("\n") + 2 <= 40
     stage = path.stem
     assert f"{{STEP}}/{stage}/{name}.py" in body
@@ -30,8 +30,9 @@ def test_rule_form(name):
 
 
 def test_each_script_has_its_rule():
+    by_hand = {"simulate_tables"}  # writes the demo's committed tables
     scripts = {p.stem for p in SCRIPTS.glob("*/*.py")}
-    assert scripts - set(WORKING) == set()
+    assert scripts - set(WORKING) == by_hand
 
 
 def test_paths_in_commands_are_quoted():
