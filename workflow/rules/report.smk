@@ -1,0 +1,163 @@
+# REPORT: one page on the whole run.
+# IN    the final tables of all stages
+# OUT   ledger.parquet; report/figures/*.svg, report/figures.parquet; report/report.html (self-contained)
+# STEPS join_ledgers -> draw_figures -> write_report
+REPORT = f"{RESULTS}/report"
+MODELS = list(config["survival"].get("models", {})) if PATIENTS else []
+FIGURES = {
+    "participants": "Participants",
+    "splits": "Participants",
+    "discrimination": "Performance",
+    "comparisons": "Performance",
+    "gene_map": "Gene graph",
+    **{f"kaplan_meier__{model}": "Performance" for model in MODELS},
+    **{f"heatmap__{case}": "Slides" for case in ("highest", "median", "lowest")},
+}
+FIGURE_FILES = [
+    report(
+        f"{REPORT}/figures/{name}.svg",
+        caption=f"../report/captions/{name.split('__')[0]}.rst",
+        category=category,
+        labels={"figure": name.replace("__", ": ").replace("_", " ")},
+    )
+    for name, category in FIGURES.items()
+]
+REPORT_PAGE = report(
+    f"{REPORT}/report.html",
+    caption="../report/captions/report.rst",
+    category="Report",
+)
+REPORT_TEXTS = sorted(map(str, (HERE / "workflow/report").rglob("*.*")))
+# What each stage ends in; the report waits for all that the inputs allow.
+FINAL = [
+    path
+    for stage, given in {
+        "slides": SLIDES,
+        "expression": DATASETS,
+        "genegraph": DATASETS,
+        "survival": PATIENTS,
+        "evaluation": PATIENTS,
+    }.items()
+    if given
+    for path in getattr(rules, stage).input
+]
+
+
+def ledger_parts():
+    "Ledger parts, below ledger/, that some rule of this run may write; parts of removed items are not among them."
+    known = {"dataset": list(DATASETS), "batch": BATCHES, "model": MODELS}
+    start = f"{RESULTS}/ledger/"
+    outputs = [str(path) for rule in workflow.rules for path in rule.output]
+    parts = [path.removeprefix(start) for path in outputs if path.startswith(start)]
+    return sorted({made for part in parts for made in expand(part, **known)})
+
+
+rule report:
+    "The report and the joined ledger."
+    input:
+        f"{REPORT}/report.html",
+        f"{RESULTS}/ledger.parquet",
+
+
+rule join_ledgers:
+    "All ledger parts in one table; every count of items in and out is checked."
+    input:
+        FINAL,
+    output:
+        table=f"{RESULTS}/ledger.parquet",
+    log:
+        f"{RESULTS}/logs/report/join_ledgers.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report/join_ledgers.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(1000),
+        runtime=minutes(10),
+    params:
+        settings="{}",
+        results=RESULTS,
+        parts=ledger_parts(),
+        code=code_of("report/join_ledgers"),
+    shell:
+        "{STEP}/report/join_ledgers.py"
+        " --results {params.results:q}"
+        " --parts {params.parts:q}"
+        " --seed {config[seed]}"
+        " --out {output.table:q}"
+        " > {log:q} 2>&1"
+
+
+rule draw_figures:
+    "Every figure of the report; one that cannot be drawn holds the reason."
+    input:
+        FINAL,
+        f"{RESULTS}/ledger.parquet",
+    output:
+        FIGURE_FILES,
+        table=f"{REPORT}/figures.parquet",
+    log:
+        f"{RESULTS}/logs/report/draw_figures.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report/draw_figures.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=minutes(15),
+    params:
+        settings=settings("report.figures"),
+        results=RESULTS,
+        folder=f"{REPORT}/figures",
+        models=MODELS,
+        code=code_of("report/draw_figures"),
+    shell:
+        "{STEP}/report/draw_figures.py"
+        " --results {params.results:q}"
+        " --models {params.models:q}"
+        " --settings {params.settings:q}"
+        " --seed {config[seed]}"
+        " --out {params.folder:q}"
+        " --table {output.table:q}"
+        " > {log:q} 2>&1"
+
+
+rule write_report:
+    "One HTML page, no network needed."
+    input:
+        FINAL,
+        f"{RESULTS}/ledger.parquet",
+        f"{REPORT}/figures.parquet",
+        REPORT_TEXTS,
+    output:
+        page=REPORT_PAGE,
+    log:
+        f"{RESULTS}/logs/report/write_report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report/write_report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(1000),
+        runtime=minutes(10),
+    params:
+        settings=settings(""),
+        results=RESULTS,
+        templates=str(HERE / "workflow/report"),
+        envs=str(HERE / "envs"),
+        datasets=config["inputs"]["datasets"] or [],
+        code=code_of("report/write_report"),
+    shell:
+        "{STEP}/report/write_report.py"
+        " --results {params.results:q}"
+        " --templates {params.templates:q}"
+        " --envs {params.envs:q}"
+        " --datasets {params.datasets:q}"
+        " --title {config[report][title]:q}"
+        " --settings {params.settings:q}"
+        " --seed {config[seed]}"
+        " --out {output.page:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,43 @@
+"""Write the report: one HTML page that opens without a network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from histoweave import steps
+from histoweave.formats.files import replacing
+from histoweave.formats.report import read_figures, read_results, read_texts
+from histoweave.report.derived import derived
+from histoweave.report.page import pictures_of, render
+from histoweave.report.run import Run
+
+
+def main(argv: Sequence[str] | None) -> None:
+    parser = steps.parser(__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="results folder of the run")
+    parser.add_argument("--templates", type=Path, required=True, help="folder with page, captions and references")
+    parser.add_argument("--envs", type=Path, required=True, help="folder with the environments' pins")
+    parser.add_argument("--datasets", type=Path, nargs="?", help="table of single-cell and spatial datasets (TSV)")
+    parser.add_argument("--title", required=True, help="heading of the page")
+    parser.add_argument("--out", type=Path, required=True, help="the report (HTML)")
+    args = parser.parse_args(argv)
+    config = args.settings
+    models = list(config["survival"].get("models", {}))
+    results = read_results(args.results, models)
+    texts = read_texts(args.templates, args.envs, args.datasets)
+    pictures = pictures_of(read_figures(args.results / "report"), texts.captions)
+    run = Run(
+        tables=derived(results.tables, models) | {"datasets": texts.datasets},
+        files=results.files,
+        config=config,
+        pictures=pictures,
+        records=results.records,
+        texts=texts.others,
+    )
+    page = render(run, templates=args.templates, title=args.title)
+    with replacing(args.out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    steps.log.info("report of %.1f MB", len(page.encode()) / 1e6)
+
+
+if __name__ == "__main__":
+    steps.run(main)

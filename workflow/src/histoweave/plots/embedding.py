@@ -1,0 +1,41 @@
+"""The map of genes that the gene graphs give."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from histoweave.plots.style import COLOURS, GREY, describe, figure_of, listed
+
+_MARKS = "os^Dv*PX"
+
+
+@figure_of
+def gene_map(genes: pd.DataFrame, *, axis: str, most: int) -> Figure:
+    """Genes as points in two dimensions, coloured and marked by module; small modules are grey.
+
+    genes : ``gene``, ``x``, ``y``, ``module``
+    axis : what the axes are, such as "principal component"; most : modules that get a colour of their own
+    """
+    sizes = genes["module"].astype(str).value_counts()
+    shown = list(sizes.index[:most])
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    axes = figure.subplots()
+    rest = genes[~genes["module"].astype(str).isin(shown)]
+    axes.scatter(rest["x"], rest["y"], s=6, color=GREY, alpha=0.4, linewidths=0, rasterized=True)
+    for number, name in enumerate(shown):
+        part = genes[genes["module"].astype(str) == name]
+        shade = COLOURS[number % len(COLOURS)]
+        mark = _MARKS[number % len(_MARKS)]
+        label = f"module {name} ({len(part)})"
+        axes.scatter(
+            part["x"], part["y"], s=12, color=shade, marker=mark, linewidths=0, alpha=0.8, label=label, rasterized=True
+        )
+        centre = np.median(part[["x", "y"]], axis=0)
+        axes.annotate(
+            name, centre, fontsize=8, weight="bold", ha="center", bbox={"facecolor": "white", "alpha": 0.7, "lw": 0}
+        )
+    axes.set_xlabel(f"{axis} 1")
+    axes.set_ylabel(f"{axis} 2")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7.5)
+    told = listed([f"module {name} with {sizes[name]} genes" for name in shown])
+    return describe(figure, f"Map of {len(genes)} genes; genes of a module lie together where it is tight. {told}.")

@@ -1,0 +1,65 @@
+"""The last sections: limits, what was left out, and where everything comes from."""
+
+import json
+from dataclasses import dataclass
+
+import pandas as pd
+
+from histoweave.report.blocks import Section, Text, table_of
+from histoweave.report.run import Run
+
+_MOST_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text in fixed-width letters."""
+
+    text: str
+    kind: str = "code"
+
+
+def failed_section(run: Run) -> Section:
+    """The ledger: what any step left out, and why."""
+    if run.tables.get("ledger") is None:
+        return Section("failed", "Left out", [run.absent("ledger")])
+    ledger = run.table("ledger")
+    if not len(ledger):
+        return Section("failed", "Left out", [Text("No step left anything out.")])
+    groups = ledger.groupby(["stage", "kind", "context", "reason"]).size().reset_index(name="items")
+    headings = {name: name for name in ("stage", "kind", "context", "reason", "items")}
+    blocks: list = [table_of(groups, headings, name="ledger", caption="What the steps left out, by reason")]
+    items = ledger[ledger["kind"].isin(["slide", "patient"])]
+    shown = items.head(_MOST_ROWS)
+    headings = {name: name for name in ("stage", "kind", "item", "context", "reason")}
+    caption = "Slides and patients left out"
+    if len(items) > len(shown):
+        caption += f" (the first {len(shown):,} of {len(items):,}; all are in the file)"
+    if len(shown):
+        blocks.append(table_of(shown, headings, name="ledger-items", caption=caption, file=run.files["ledger"]))
+    text = (
+        f"The steps left out {len(ledger):,} items in all. For each step, items in equal items out plus rows here;"
+        " the run fails otherwise."
+    )
+    return Section("failed", "Left out", [Text(text), *blocks])
+
+
+def provenance_section(run: Run) -> Section:
+    """Settings, seed and content of every table behind the page."""
+    rows = [
+        {"file": run.files[name], "format": record.get("format", "none"), "version": record.get("format_version", "")}
+        | _made(record.get("provenance") or {})
+        for name, record in sorted(run.records.items())
+    ]
+    blocks: list = [Text("Each table names the step, seed and inputs that made it; equal runs write equal bytes.")]
+    if rows:
+        headings = {name: name for name in ("file", "format", "version", "step", "seed", "inputs")}
+        blocks.append(table_of(pd.DataFrame(rows), headings, name="provenance", caption="Tables behind this page"))
+    blocks.append(Text("The whole configuration of the run, defaults filled in:"))
+    blocks.append(Code(json.dumps(run.config, indent=1, sort_keys=True)))
+    return Section("provenance", "Provenance", blocks)
+
+
+def _made(record: dict) -> dict:
+    inputs = "; ".join(f"{name} {value}" for name, value in sorted(record.get("inputs", {}).items()))
+    return {"step": record.get("step", ""), "seed": record.get("seed", ""), "inputs": inputs}

@@ -1,0 +1,137 @@
+"""The first sections: who was analysed, what was predicted from what, and how the patients were split."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from histoweave.report.blocks import Section, Table, Text, cell, number_text, table_of
+from histoweave.report.participants import baseline, follow_up
+from histoweave.report.run import Run
+
+
+def flow_section(run: Run) -> Section:
+    """Participant flow and patients' characteristics."""
+    blocks: list = [*run.named("participants")]
+    if not run.has("cohort"):
+        return Section("flow", "Participants", [*blocks, run.absent("cohort")])
+    cohort = run.table("cohort")
+    covariates = dict(run.config["inputs"].get("covariates") or {})
+    if "site" in cohort:
+        covariates["site"] = "category"
+    rows = baseline(cohort, covariates)
+    headings = {"variable": "variable", "level": "level", "all": "all", "event": "with event"}
+    headings |= {"no_event": "without event", "missing": "missing", "smd": "std. mean difference"}
+    caption = "Patients' characteristics. Values: number (share) or median (quartiles)"
+    blocks.append(table_of(rows, headings, name="baseline", caption=caption))
+    return Section("flow", "Participants", blocks)
+
+
+def endpoint_section(run: Run) -> Section:
+    """What counts as an event, from when, and for how long patients were followed."""
+    if not run.has("cohort"):
+        return Section("endpoint", "Endpoint", [run.absent("cohort")])
+    cohort = run.table("cohort")
+    told = follow_up(cohort)
+    endpoint = run.config["inputs"].get("endpoint") or "the columns time_days and event"
+    median = told["median_days"]
+    length = "was not reached" if pd.isna(median) else f"was {median:,.0f} days"
+    text = (
+        f"The endpoint is {endpoint} of the patients' table; times are days from the start of follow-up and all other"
+        f" patients are censored at their last contact. {told['events']:,} of {told['patients']:,} patients"
+        f" ({100 * told['share']:.0f} %) had an event. Median follow-up (reverse Kaplan-Meier) {length}."
+    )
+    blocks = [Text(text)]
+    horizons = run.config.get("survival", {}).get("horizons_days") or []
+    if horizons:
+        years = ", ".join(f"{days:,.0f} days ({days / 365.25:.1f} years)" for days in horizons)
+        blocks.append(Text(f"Predictions are judged at {years}."))
+    return Section("endpoint", "Endpoint", [*blocks, _missing_values(cohort)])
+
+
+def _missing_values(cohort: pd.DataFrame) -> Table:
+    hidden = ("patient", "slides")
+    rows = [[cell(name), cell(int(cohort[name].isna().sum()))] for name in cohort if name not in hidden]
+    return Table("missing-values", "Missing values per field of the cohort", ["field", "missing"], rows)
+
+
+def assays_section(run: Run) -> Section:
+    """Slides, features and expression data, as they were measured."""
+    blocks: list = []
+    if run.has("slides_qc"):
+        quality = run.table("slides_qc")
+        states = quality["status"].value_counts()
+        told = ", ".join(f"{count:,} {state}" for state, count in states.items())
+        blocks.append(Text(f"{len(quality):,} slides were given: {told}."))
+        numbers = [name for name in ("n_tiles", "mpp", "tissue_um2", "width_px", "height_px") if name in quality]
+        summary = quality.loc[quality["status"] == "ok", numbers].describe().T.reset_index()
+        headings = {"index": "quantity", "min": "minimum", "25%": "first quartile", "50%": "median"}
+        headings |= {"75%": "third quartile", "max": "maximum"}
+        blocks.append(table_of(summary, headings, name="slides", caption="Slides with status ok"))
+    else:
+        blocks.append(run.absent("slides_qc"))
+    blocks.append(_datasets(run))
+    return Section("assays", "Slides and expression data", blocks)
+
+
+def _datasets(run: Run) -> Table | Text:
+    datasets = run.tables.get("datasets")
+    if datasets is None:
+        return Text("No single-cell or spatial datasets were given.", "missing")
+    headings = {name: name for name in ("dataset", "modality", "tissue", "species")}
+    return table_of(datasets, headings, name="datasets", caption="Datasets behind the gene graphs")
+
+
+def splits_section(run: Run) -> Section:
+    """The scheme of folds, with the proof that no patient has two roles."""
+    blocks: list = [*run.named("splits")]
+    if not run.has("folds"):
+        return Section("splits", "Splits", [*blocks, run.absent("folds")])
+    folds = run.table("folds")
+    doubled = int(folds.duplicated(["patient", "repeat", "fold"]).sum())
+    tested = folds[folds["role"] == "test"].groupby(["patient", "repeat"]).size()
+    text = (
+        f"{folds['repeat'].nunique()} repeat(s) of {folds['fold'].nunique()} folds. Patients with two roles in one"
+        f" fold: {doubled}. A patient is in the test part of {tested.min()} to {tested.max()} fold(s) of a repeat."
+        " The validation part is taken from the training part and serves early stopping and tuning; the test part is"
+        " used once, after everything is fixed."
+    )
+    return Section("splits", "Splits", [Text(text), *blocks, _fold_table(run, folds), *_site_text(run, folds)])
+
+
+def _fold_table(run: Run, folds: pd.DataFrame) -> Table:
+    events: Mapping = {}
+    if run.has("cohort"):
+        events = run.table("cohort").set_index("patient")["event"].to_dict()
+    counted = folds.assign(event=folds["patient"].map(events))
+    groups = counted.groupby(["repeat", "fold", "role"])["event"].agg(["size", "sum"]).reset_index()
+    headings = {"repeat": "repeat", "fold": "fold", "role": "role", "size": "patients", "sum": "events"}
+    return table_of(groups, headings, name="folds", caption="Patients and events per fold")
+
+
+def _site_text(run: Run, folds: pd.DataFrame) -> list[Text]:
+    if not run.has("cohort") or "site" not in run.table("cohort"):
+        return []
+    sites = run.table("cohort").set_index("patient")["site"]
+    known = folds.assign(site=folds["patient"].map(sites)).dropna(subset=["site"])
+    parts = known.assign(tested=known["role"] == "test").groupby(["repeat", "fold", "site"])["tested"].nunique()
+    shared = int((parts > 1).sum())
+    if not shared:
+        return [Text("No site is in the training and the test part of the same fold.")]
+    text = (
+        f"In {shared} of {len(parts)} pairs of fold and site, a site has patients in the training and the test part:"
+        " the figures below may hold what is special to a site."
+    )
+    return [Text(text, "caution")]
+
+
+def lead(run: Run) -> str:
+    """One sentence for the top of the page."""
+    if not run.has("cohort"):
+        return "This run wrote no cohort; the sections below say what is missing."
+    told = follow_up(run.table("cohort"))
+    models = len(run.config.get("survival", {}).get("models") or {})
+    genes = number_text(len(run.table("gene_embedding")), digits=3) if run.has("gene_embedding") else "no"
+    return (
+        f"{told['patients']:,} patients with {told['events']:,} events; {models} survival models on the same folds;"
+        f" {genes} genes in the gene graphs."
+    )

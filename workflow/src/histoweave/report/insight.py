@@ -1,0 +1,35 @@
+"""The sections on what the models saw: gene graph and slides."""
+
+from histoweave.report.blocks import Section, Text, table_of
+from histoweave.report.run import Run
+
+
+def genes_section(run: Run) -> Section:
+    """The map of genes, its modules, and how good the embedding is beside its controls."""
+    blocks: list = [*run.named("gene_map")]
+    if run.has("modules"):
+        sizes = run.table("modules").groupby("module")["gene"].agg(["size", lambda genes: ", ".join(sorted(genes)[:8])])
+        sizes.columns = ["genes", "some"]
+        sizes = sizes.sort_values("genes", ascending=False).reset_index()
+        headings = {"module": "module", "genes": "genes", "some": "first eight by name"}
+        blocks.append(table_of(sizes, headings, name="modules", caption="Gene modules"))
+    else:
+        blocks.append(run.absent("modules"))
+    if run.has("graph_metrics"):
+        frame = run.table("graph_metrics")
+        caption = "Quality of the gene embedding beside its controls"
+        headings = {name: name for name in frame}
+        blocks.append(table_of(frame, headings, name="graph-metrics", caption=caption, file=run.files["graph_metrics"]))
+    else:
+        blocks.append(run.absent("graph_metrics"))
+    return Section("genes", "Gene graph", blocks)
+
+
+def heatmaps_section(run: Run) -> Section:
+    """Attention on the slides of cases that a rule picks."""
+    text = (
+        "The cases are picked by rule, from the out-of-fold risks of the first repeat: the patients with the highest,"
+        " the median and the lowest risk. Attention says which tiles weighed in the model's pooling; it does not say"
+        " that what they show causes the outcome."
+    )
+    return Section("heatmaps", "Slide heatmaps", [Text(text), *run.named("heatmap")])

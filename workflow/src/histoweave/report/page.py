@@ -1,0 +1,64 @@
+"""From a run to one HTML page that needs nothing beside itself."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from histoweave.report.blocks import Picture, Section
+from histoweave.report.closing import failed_section, provenance_section
+from histoweave.report.cohort import assays_section, endpoint_section, flow_section, lead, splits_section
+from histoweave.report.insight import genes_section, heatmaps_section
+from histoweave.report.performance import discrimination_section, use_section
+from histoweave.report.run import Run
+
+SECTIONS = (
+    flow_section,
+    endpoint_section,
+    assays_section,
+    splits_section,
+    discrimination_section,
+    use_section,
+    genes_section,
+    heatmaps_section,
+    failed_section,
+    provenance_section,
+)
+
+
+def sections_of(run: Run) -> list[Section]:
+    """All sections of the page in order; one whose tables are missing says so."""
+    return [make(run) for make in SECTIONS]
+
+
+def render(run: Run, *, templates: Path, title: str) -> str:
+    """Return the page as HTML text.
+
+    templates : folder with ``page.html.j2``, ``page.css`` and ``page.js``. What comes from tables is escaped.
+    """
+    loader = jinja2.FileSystemLoader(templates)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    # These two files are ours; all else is escaped.
+    style, script = (Markup((templates / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))  # noqa: S704
+    return environment.get_template("page.html.j2").render(
+        title=title, lead=lead(run), sections=sections_of(run), style=style, script=script
+    )
+
+
+def pictures_of(figures: Sequence[Mapping], captions: Mapping[str, str]) -> dict[str, Picture]:
+    """Picture blocks by name: the SVG text as a data URI; a figure that was not drawn shows its reason as a sentence.
+
+    figures : ``figure``, ``alt``, ``svg`` of each; captions : figure, without what follows a double underscore -> text
+        whose first paragraph is the title
+    """
+    pictures = {}
+    for figure in figures:
+        prefix, _, part = figure["figure"].partition("__")
+        title, _, caption = captions.get(prefix, prefix).strip().partition("\n\n")
+        title = f"{title}: {part}" if part else title
+        data = base64.b64encode(figure["svg"].encode()).decode()
+        source = f"data:image/svg+xml;base64,{data}" if figure["svg"] else ""
+        pictures[figure["figure"]] = Picture(figure["figure"], title, " ".join(caption.split()), figure["alt"], source)
+    return pictures
