@@ -1,0 +1,131 @@
+# IN    slides.tsv: slide files, or feature files made elsewhere
+# OUT   slides/features/{slide}.h5ad, slides/qc.parquet; beside them tissue outlines, tile tables, thumbnails
+# STEPS tile_slides (tissue, grid, quality), encode_tiles (features), both per batch; summarise_slides (one table)
+
+
+def batch_rows(batch):
+    "Rows of slides.tsv of one batch."
+    keys = ("slide", "patient", "site", "path", "features", "mpp")
+    rows = [row for slide, row in SLIDES.items() if batch_of(slide) == batch]
+    return [{key: row[key] for key in keys if row.get(key) is not None} for row in rows]
+
+
+def batch_files(column):
+    "Input function: the batch's files of a column of slides.tsv."
+    return lambda wildcards: [
+        row[column] for row in batch_rows(wildcards.batch) if column in row
+    ]
+
+
+def batch_json(wildcards):
+    "Rows of the batch as JSON text."
+    return json.dumps(batch_rows(wildcards.batch))
+
+
+rule slides:
+    "Features of every slide, and one row per slide on how it went."
+    input:
+        qc=f"{RESULTS}/slides/qc.parquet",
+
+
+rule tile_slides:
+    "Tissue without ink, cut into tiles of a fixed length in um; quality scores; outline and thumbnail."
+    input:
+        slides=batch_files("path"),
+    output:
+        manifest=f"{RESULTS}/slides/batches/{{batch}}/tile_slides.parquet",
+    log:
+        f"{RESULTS}/logs/slides/tile_slides/{{batch}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/slides/tile_slides/{{batch}}.tsv"
+    conda:
+        "../../envs/slides.yaml"
+    threads: 4
+    resources:
+        mem_mb=grow(4000),
+        runtime=minutes(120),
+    params:
+        settings=settings(
+            "slides.resolution", "slides.tissue", "slides.tiles", "slides.quality"
+        ),
+        code=code_of("slides/tile_slides"),
+        rows=batch_json,
+        folder=f"{RESULTS}/slides",
+    shell:
+        "{STEP}/slides/tile_slides.py"
+        " --rows {params.rows:q}"
+        " --folder {params.folder:q}"
+        " --thumbnail-px {config[slides][thumbnail_px]}"
+        " --settings {params.settings:q}"
+        " --seed {config[seed]}"
+        " --threads {threads}"
+        " --code {params.code:q}"
+        " --out {output.manifest:q}"
+        " > {log:q} 2>&1"
+
+
+rule encode_tiles:
+    "One vector per tile; feature files made elsewhere are converted."
+    input:
+        tiling=rules.tile_slides.output.manifest,
+        slides=batch_files("path"),
+        features=batch_files("features"),
+    output:
+        manifest=f"{RESULTS}/slides/batches/{{batch}}/encode_tiles.parquet",
+    log:
+        f"{RESULTS}/logs/slides/encode_tiles/{{batch}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/slides/encode_tiles/{{batch}}.tsv"
+    conda:
+        "../../envs/slides.yaml"
+    threads: 4
+    resources:
+        mem_mb=grow(4000),
+        runtime=minutes(240),
+    params:
+        settings=settings("slides.tiles", "slides.encoder"),
+        code=code_of("slides/encode_tiles"),
+        rows=batch_json,
+        folder=f"{RESULTS}/slides",
+    shell:
+        "{STEP}/slides/encode_tiles.py"
+        " --rows {params.rows:q}"
+        " --tiling {input.tiling:q}"
+        " --folder {params.folder:q}"
+        " --settings {params.settings:q}"
+        " --seed {config[seed]}"
+        " --threads {threads}"
+        " --code {params.code:q}"
+        " --out {output.manifest:q}"
+        " > {log:q} 2>&1"
+
+
+rule summarise_slides:
+    "One row per slide with status and reason; slides left out go to the ledger."
+    input:
+        manifests=expand(
+            f"{RESULTS}/slides/batches/{{batch}}/encode_tiles.parquet", batch=BATCHES
+        ),
+    output:
+        qc=f"{RESULTS}/slides/qc.parquet",
+        ledger=f"{RESULTS}/ledger/slides/summarise_slides.parquet",
+    log:
+        f"{RESULTS}/logs/slides/summarise_slides.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/slides/summarise_slides.tsv"
+    conda:
+        "../../envs/slides.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(1000),
+        runtime=minutes(10),
+    params:
+        settings=settings("slides"),
+        code=code_of("slides/summarise_slides"),
+    shell:
+        "{STEP}/slides/summarise_slides.py"
+        " --manifests {input.manifests:q}"
+        " --seed {config[seed]}"
+        " --ledger {output.ledger:q}"
+        " --out {output.qc:q}"
+        " > {log:q} 2>&1"
