@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None) -> None:
         panel.strata(), draws=settings.bootstrap.draws, generator=rng.generator(args.seed, "evaluation", "bootstrap")
     )
     with ThreadPoolExecutor(args.threads) as pool:
-        work = [reference_predictions(models[0]), *models]
+        work = [reference_predictions(panel, models[0].times_days), *models]
         jobs = pool.map(lambda model: evaluate(model, weights, settings=settings.metrics), work)
         done = list(steps.progress(jobs, total=len(work), what="models"))
     account = Account("evaluation")

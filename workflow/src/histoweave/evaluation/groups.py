@@ -126,29 +126,18 @@ def curve_rows(
     panel: Panel, predictions: Sequence[Predictions], *, every_days: float, confidence: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables of the Kaplan-Meier steps and of the numbers at risk: all patients, then each model's groups."""
-    times = np.arange(0.0, panel.time.max() + every_days, every_days)
-    curves, at_risk = [], []
-
-    def add(model: str, group: str, time: np.ndarray, event: np.ndarray, weight: np.ndarray) -> None:
-        if not len(time):
-            return
-        label = {"model": model, "group": group}
-        curve = survival_curve(time, event, confidence=confidence, weight=weight)
-        steps = {"time_days": curve.time_days, "survival": curve.value, "lower": curve.lower, "upper": curve.upper}
-        curves.append(
-            pd.DataFrame(
-                label
-                | {
-                    name: np.concatenate([[s], v])
-                    for s, (name, v) in zip((0.0, 1.0, 1.0, 1.0), steps.items(), strict=True)
-                }
-            )
-        )
-        at_risk.append(pd.DataFrame(label | at_risk_table(time, event, times, weight=weight)))
-
-    add("kaplan_meier", "all", panel.time, panel.event, np.ones(len(panel.time)))
+    groups = [("kaplan_meier", "all", panel.time, panel.event, np.ones(len(panel.time)))]
     for model in predictions:
         data = group_by_training_median(model)
         for name, inside in zip(GROUPS, (~data.high, data.high), strict=True):
-            add(model.model, name, data.time[inside], data.event[inside], data.weight[inside])
+            if inside.any():
+                groups.append((model.model, name, data.time[inside], data.event[inside], data.weight[inside]))
+    times = np.arange(0.0, panel.time.max() + every_days, every_days)
+    curves, at_risk = [], []
+    for model_name, group, time, event, weight in groups:
+        label = {"model": model_name, "group": group}
+        curve = survival_curve(time, event, confidence=confidence, weight=weight)
+        steps = {"time_days": [0.0, *curve.time_days], "survival": [1.0, *curve.value]}
+        curves.append(pd.DataFrame(label | steps | {"lower": [1.0, *curve.lower], "upper": [1.0, *curve.upper]}))
+        at_risk.append(pd.DataFrame(label | at_risk_table(time, event, times, weight=weight)))
     return pd.concat(curves, ignore_index=True), pd.concat(at_risk, ignore_index=True)

@@ -43,14 +43,14 @@ def evaluate(predictions: Predictions, weights: np.ndarray, *, settings: ScoreSe
     return Evaluated(predictions, scores, shown, reasons)
 
 
-def reference_predictions(predictions: Predictions) -> Predictions:
-    """Return the Kaplan-Meier curve of each training part as if it were a model's prediction."""
+def reference_predictions(panel: Panel, times_days: np.ndarray) -> Predictions:
+    """Return the Kaplan-Meier curve of each training part as if it were a prediction for all; times_days : (time,)."""
     parts = []
-    for part in predictions.folds:
-        curve = survival_curve(part.fold.train_time, part.fold.train_event, confidence=0.95)
-        survival = np.tile(curve.at(predictions.times_days), (len(part.risk), 1))
-        parts.append(FoldPrediction(part.fold, np.zeros(len(part.risk)), survival, np.nan))
-    return Predictions(REFERENCE, predictions.times_days, tuple(parts))
+    for fold in panel.folds:
+        curve = survival_curve(fold.train_time, fold.train_event, confidence=0.95)
+        survival = np.tile(curve.at(times_days), (len(fold.time), 1))
+        parts.append(FoldPrediction(fold, np.zeros(len(fold.time)), survival, np.nan))
+    return Predictions(REFERENCE, times_days, tuple(parts))
 
 
 def metric_rows(panel: Panel, done: Evaluated, *, settings: BootstrapSettings) -> pd.DataFrame:

@@ -1,0 +1,109 @@
+"""The scripts from file to file: columns, bytes that do not depend on the number of workers, errors."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evaluation.cohorts import cohort_frame, folds_frame, risk_frame
+from histoweave.errors import InputError
+from histoweave.formats.evaluation import AT_RISK, COMPARISONS, DRAWS, FOLD_METRICS, KAPLAN_MEIER, LOGRANK, METRICS
+from histoweave.formats.ledger import LEDGER
+from histoweave.formats.survival import COHORT, FOLDS, RISK
+
+SCRIPTS = Path(__file__).parents[3] / "workflow/scripts/evaluation"
+SETTINGS = {
+    "metrics": {"horizons_days": [365, 730], "min_at_risk": 5, "tau_quantile": 0.9},
+    "bootstrap": {"draws": 40, "confidence": 0.95},
+    "compare": {"baselines": ["cox_clinical"], "pairs": []},
+    "curves": {"at_risk_every_days": 365},
+}
+
+
+def run(name, *arguments, settings=()):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(
+        [*map(str, arguments), "--settings", json.dumps({key: SETTINGS[key] for key in settings}), "--seed", "5"]
+    )
+
+
+@pytest.fixture
+def results(tmp_path):
+    generator = np.random.default_rng(2)
+    cohort, score = cohort_frame(generator, 90)
+    folds = folds_frame(cohort["patient"].to_numpy(), generator)
+    COHORT.write(cohort, tmp_path / "cohort.parquet", provenance={})
+    FOLDS.write(folds, tmp_path / "folds.parquet", provenance={})
+    for model, left_out in (("cox_clinical", ""), ("abmil_wsi", "P0003")):
+        risk = risk_frame(cohort, folds, score, generator)
+        RISK.write(risk[risk["patient"] != left_out], tmp_path / model / "risk.parquet", provenance={})
+    return tmp_path
+
+
+def inputs(results):
+    risks = [results / model / "risk.parquet" for model in ("abmil_wsi", "cox_clinical")]
+    return ["--cohort", results / "cohort.parquet", "--folds", results / "folds.parquet", "--risks", *risks]
+
+
+def score(results, out, threads=1):
+    names = ("metrics", "fold_metrics", "draws", "ledger")
+    to = [part for name in names for part in (f"--{name.replace('_', '-')}", out / f"{name}.parquet")]
+    run("score_models", *inputs(results), "--threads", threads, *to, settings=["metrics", "bootstrap"])
+    return [out / f"{name}.parquet" for name in names]
+
+
+def test_scores_do_not_depend_on_the_number_of_workers(results):
+    one, two = score(results, results / "one", 1), score(results, results / "two", 2)
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+
+
+def test_scores_are_written_with_their_ledger(results):
+    metrics, folds, draws, ledger = score(results, results / "out")
+    table = METRICS.read(metrics)
+    assert list(dict.fromkeys(table["model"])) == ["kaplan_meier", "abmil_wsi", "cox_clinical"]
+    assert table.groupby("model")["n_patients"].first().to_dict() == {
+        "kaplan_meier": 90, "abmil_wsi": 89, "cox_clinical": 90,
+    }  # fmt: skip
+    assert set(FOLD_METRICS.read(folds)["model"]) == set(DRAWS.read(draws)["model"]) == {"abmil_wsi", "cox_clinical"}
+    left_out = LEDGER.read(ledger)
+    assert left_out[["context", "item"]].to_numpy().tolist() == [["abmil_wsi", "P0003"]]
+    assert METRICS.metadata(metrics)["provenance"]["step"] == "evaluation/score_models"
+
+
+def test_comparisons_are_made_on_common_patients(results):
+    run(
+        "compare_models", *inputs(results), "--out", results / "c.parquet", settings=["metrics", "bootstrap", "compare"]
+    )
+    table = COMPARISONS.read(results / "c.parquet")
+    assert set(zip(table["model_a"], table["model_b"], strict=True)) == {("abmil_wsi", "cox_clinical")}
+    assert table["n_patients"].unique().tolist() == [89]
+
+
+def test_curves_are_written(results):
+    to = [
+        "--kaplan-meier",
+        results / "k.parquet",
+        "--at-risk",
+        results / "a.parquet",
+        "--logrank",
+        results / "l.parquet",
+    ]
+    run("estimate_curves", *inputs(results), *to, settings=["curves", "bootstrap"])
+    groups = KAPLAN_MEIER.read(results / "k.parquet")[["model", "group"]].drop_duplicates()
+    assert len(groups) == 1 + 2 * 2
+    assert set(AT_RISK.read(results / "a.parquet")["group"]) == {"all", "low", "high"}
+    assert LOGRANK.read(results / "l.parquet")["model"].tolist() == ["abmil_wsi", "cox_clinical"]
+
+
+def test_a_risk_that_is_no_number_ends_the_script_with_its_name(results):
+    path = results / "abmil_wsi/risk.parquet"
+    table = pd.read_parquet(path)
+    table.loc[0, "risk"] = np.nan
+    RISK.write(table, path, provenance={})
+    with pytest.raises(InputError, match=r"survival/abmil_wsi/risk.parquet: 1 row\(s\) have a risk"):
+        score(results, results / "out")
