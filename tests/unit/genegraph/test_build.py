@@ -1,0 +1,111 @@
+"""Edges by rule, features of genes, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from genegraph.planted import SETTINGS, coexpression, planted_graphs
+from histoweave.errors import InputError
+from histoweave.genegraph.build import GraphSettings, build_graph, edges_of, gene_features
+from histoweave.genegraph.graph import check_graphs, union_genes, upper_edges
+
+GENES = np.array(["A", "B", "C", "D"])
+PAIRS = pd.DataFrame(
+    {
+        "gene_a": ["A", "A", "B", "C", "B", "A"],
+        "gene_b": ["B", "C", "C", "D", "D", "D"],
+        "correlation": [0.5, -0.3, 0.0, 0.05, np.nan, 0.9],
+        "p_value": [1e-6, 1e-4, 1e-9, 1e-3, 1e-9, 0.2],
+        "q_value": [1e-5, 1e-2, 1e-8, 2e-3, 1e-8, 0.4],
+    }
+)
+
+
+def rule(**changes):
+    return GraphSettings(**(vars(SETTINGS) | changes))
+
+
+def edges(**changes):
+    adjacency = edges_of(PAIRS, GENES, settings=rule(**changes), name="toy")
+    rows, columns, weights = upper_edges(adjacency)
+    return {GENES[a] + GENES[b]: round(float(w), 3) for a, b, w in zip(rows, columns, weights, strict=True)}
+
+
+def test_edges_follow_the_raw_p_value_and_keep_signed_weights():
+    assert edges() == {"AB": 0.5, "AC": -0.3, "CD": 0.05}
+
+
+def test_edges_can_follow_the_corrected_value():
+    assert edges(edge_by="q_value") == {"AB": 0.5, "CD": 0.05}
+
+
+def test_weak_edges_can_be_dropped():
+    assert edges(min_correlation=0.1) == {"AB": 0.5, "AC": -0.3}
+
+
+def test_adjacency_is_symmetric_without_diagonal():
+    adjacency = edges_of(PAIRS, GENES, settings=SETTINGS, name="toy").toarray()
+    assert (adjacency == adjacency.T).all()
+    assert (np.diag(adjacency) == 0).all()
+
+
+def test_unknown_gene_is_named():
+    with pytest.raises(InputError, match=r"'toy': 1 gene\(s\) of coexpression.parquet have no residuals: 'D'"):
+        edges_of(PAIRS, GENES[:3], settings=SETTINGS, name="toy")
+
+
+def test_features_are_centred_residuals():
+    residuals = np.random.default_rng(0).normal(2, 1, size=(30, 4))
+    features = gene_features(residuals, components=0)
+    assert features.shape == (4, 30)
+    np.testing.assert_allclose(features.mean(axis=1), 0, atol=1e-6)
+
+
+def test_all_components_keep_every_inner_product():
+    residuals = np.random.default_rng(0).normal(size=(30, 4))
+    full, rotated = gene_features(residuals, components=0), gene_features(residuals, components=4)
+    scale = (full @ full.T)[0, 0] / (rotated @ rotated.T)[0, 0]
+    np.testing.assert_allclose(rotated @ rotated.T * scale, full @ full.T, atol=1e-4)
+    assert np.square(rotated).mean() == pytest.approx(1, rel=1e-5)
+
+
+def build(residuals, genes, pairs):
+    words = {"name": "toy", "modality": "scrna", "tissue": "blood", "species": "human"}
+    return build_graph(residuals, genes, pairs, settings=SETTINGS, **words)
+
+
+def test_a_graph_without_edges_is_refused():
+    values = np.random.default_rng(0).normal(size=(30, 4))
+    with pytest.raises(InputError, match="graph 'toy' has no edge among 4 genes. Raise genegraph.graph.cutoff"):
+        build(values, GENES, PAIRS.assign(p_value=0.5))
+
+
+def test_features_that_are_not_finite_are_refused():
+    values = np.random.default_rng(0).normal(size=(30, 4))
+    values[3, 1] = np.inf
+    with pytest.raises(InputError, match=r"1 gene\(s\) with features that are not finite \('B'\)"):
+        build(values, GENES, PAIRS)
+
+
+def test_genes_given_twice_are_refused():
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    genes = np.array(["A", "B", "C"])
+    graph = build(values, genes, coexpression(values, genes).assign(p_value=1e-9))
+    object.__setattr__(graph, "genes", np.array(["A", "B", "B"]))
+    with pytest.raises(InputError, match="3 genes do not fit"):
+        check_graphs([graph])
+
+
+def test_graphs_given_twice_are_refused():
+    graph = planted_graphs(datasets=1)[0]
+    with pytest.raises(InputError, match="graphs given twice: 'set.0'"):
+        check_graphs([graph, graph])
+    with pytest.raises(InputError, match="no gene graph was given"):
+        check_graphs([])
+
+
+def test_union_of_genes_finds_each_graphs_genes():
+    graphs = planted_graphs()
+    names, positions = union_genes(graphs)
+    assert len(set(names)) == len(names) < sum(len(graph.genes) for graph in graphs)
+    for graph, place in zip(graphs, positions, strict=True):
+        assert (names[place] == graph.genes).all()

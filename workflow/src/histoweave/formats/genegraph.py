@@ -1,0 +1,120 @@
+"""Files of the gene-graph stage."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from histoweave.errors import InputError
+from histoweave.formats.files import replacing
+from histoweave.formats.h5ad import MatrixKind
+from histoweave.formats.table import TableKind
+
+GRAPH = MatrixKind("gene_graph", 1, slots=("obsp/coexpression", "uns/dataset", "uns/tissue", "uns/modality"))
+"""One dataset: obs = genes; X (gene, feature); ``obsp['coexpression']`` edges with the correlation as weight."""
+
+EMBEDDING = MatrixKind("gene_graph_embedding", 1, obs=("gene", "dataset", "tissue", "modality"))
+"""X (row, dim); a row is a gene in a dataset."""
+
+GENE_EMBEDDING = TableKind("gene_embedding", 1, {"gene": "str"})
+"""One vector per gene: ``e0``, ``e1``, ... beside the name; with ``tissue`` as well: one per gene and tissue."""
+
+MODULES = TableKind("gene_modules", 1, {"gene": "str", "module": "str", "x": "float", "y": "float"})
+"""Module of each gene (``none`` for small groups), and its place in a picture of the embedding."""
+
+NEIGHBOURS = TableKind("gene_neighbours", 1, {"gene": "str", "rank": "int", "neighbour": "str", "cosine": "float"})
+
+METRICS = TableKind(
+    "genegraph_metrics", 1, {"method": "str", "metric": "str", "value": "float", "lower": "float", "upper": "float"}
+)
+"""``lower`` and ``upper`` bound the 95 % interval where there is one."""
+
+TRAINING = TableKind("genegraph_training", 1, {"epoch": "int", "part": "str", "value": "float"})
+"""Mean of each part of the loss, and the validation AUC where it was looked at, by epoch."""
+
+
+def write_graph(
+    path: str | Path,
+    *,
+    name: str,
+    modality: str,
+    tissue: str,
+    species: str,
+    genes: np.ndarray,
+    features: np.ndarray,
+    adjacency: sparse.csr_array,
+    provenance: Mapping,
+) -> None:
+    """Write a GRAPH file from the parts of a gene graph."""
+    data = ad.AnnData(
+        features,
+        obs=pd.DataFrame(index=pd.Index(genes, name="gene")),
+        var=pd.DataFrame(index=[f"f{i}" for i in range(features.shape[1])]),
+        obsp={"coexpression": sparse.csr_matrix(adjacency)},
+        uns={"dataset": name, "modality": modality, "tissue": tissue, "species": species},
+    )
+    GRAPH.write(data, path, provenance=provenance)
+
+
+def read_graph(path: str | Path) -> dict[str, object]:
+    """Parts of a gene graph, by name, as `write_graph` takes them."""
+    data = GRAPH.read(path)
+    return {
+        "name": str(data.uns["dataset"]),
+        "modality": str(data.uns["modality"]),
+        "tissue": str(data.uns["tissue"]),
+        "species": str(data.uns["species"]),
+        "genes": data.obs_names.to_numpy(str),
+        "features": np.asarray(data.X, dtype=np.float32),
+        "adjacency": sparse.csr_array(data.obsp["coexpression"]),
+    }
+
+
+def embedding_columns(dim: int) -> list[str]:
+    """Names of the columns of a vector: ``e0``, ``e1``, ..."""
+    return [f"e{i}" for i in range(dim)]
+
+
+def vectors_of(frame: pd.DataFrame) -> np.ndarray:
+    """(row, dim) float32 vectors of a GENE_EMBEDDING table."""
+    width = sum(name.startswith("e") and name[1:].isdigit() for name in frame.columns)
+    return frame[embedding_columns(width)].to_numpy(np.float32)
+
+
+def with_vectors(keys: pd.DataFrame, vectors: np.ndarray) -> pd.DataFrame:
+    """GENE_EMBEDDING table of `keys` (one or more columns) and `vectors` (row, dim)."""
+    columns = pd.DataFrame(vectors, columns=embedding_columns(vectors.shape[1]), index=keys.index)
+    return pd.concat([keys, columns], axis=1)
+
+
+def write_embedding(path: str | Path, vectors: np.ndarray, rows: pd.DataFrame, *, provenance: Mapping) -> None:
+    """Write an EMBEDDING file; rows : ``gene``, ``dataset``, ``tissue``, ``modality``, one per vector."""
+    obs = rows.set_index(pd.Index(rows["dataset"] + ":" + rows["gene"], name="row"))
+    data = ad.AnnData(vectors, obs=obs, var=pd.DataFrame(index=embedding_columns(vectors.shape[1])))
+    EMBEDDING.write(data, path, provenance=provenance)
+
+
+def write_weights(path: str | Path, tensors: Mapping[str, np.ndarray], meta: Mapping) -> None:
+    """Write arrays to `path` (safetensors) and `meta` beside it as JSON of the same name."""
+    from safetensors.numpy import save_file
+
+    with replacing(path) as temporary:
+        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary)
+    with replacing(Path(path).with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(dict(meta), sort_keys=True, indent=1) + "\n")
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Arrays and meta that `write_weights` wrote; raises InputError if either is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path), json.loads(Path(path).with_suffix(".json").read_text())
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        msg = f"{path} or the .json beside it cannot be read ({str(error).splitlines()[0]}). Remove both and run again."
+        raise InputError(msg) from error

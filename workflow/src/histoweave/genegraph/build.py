@@ -1,0 +1,93 @@
+"""From co-expression statistics and residual expression to the gene graph of one dataset."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from histoweave.errors import InputError, shorten
+from histoweave.genegraph.graph import GeneGraph, check_graphs, symmetric
+
+
+@dataclass(frozen=True)
+class GraphSettings:
+    """When two genes share an edge, and what describes a gene.
+
+    edge_by : ``p_value`` or ``q_value`` (Benjamini-Hochberg); cutoff : an edge is below it
+    min_correlation : and its absolute correlation is at least this
+    components : principal components of the residuals as features of a gene; 0 = all cells, as published
+    """
+
+    section: ClassVar[str] = "genegraph.graph"
+    edge_by: str
+    cutoff: float
+    min_correlation: float
+    components: int
+
+
+def build_graph(
+    residuals: np.ndarray,
+    genes: np.ndarray,
+    pairs: pd.DataFrame,
+    *,
+    name: str,
+    modality: str,
+    tissue: str,
+    species: str,
+    settings: GraphSettings,
+) -> GeneGraph:
+    """Gene graph of one dataset.
+
+    residuals : (cell, gene); genes : (gene,) names
+    pairs : table with ``gene_a``, ``gene_b``, ``correlation``, ``p_value``, ``q_value``, each pair once
+    Raises InputError for unknown genes, values that are not finite, or a graph without edges.
+    """
+    genes = np.asarray(genes, dtype=str)
+    graph = GeneGraph(
+        name=name,
+        modality=modality,
+        tissue=tissue,
+        species=species,
+        genes=genes,
+        features=gene_features(residuals, components=settings.components),
+        adjacency=edges_of(pairs, genes, settings=settings, name=name),
+    )
+    check_graphs([graph])
+    return graph
+
+
+def edges_of(pairs: pd.DataFrame, genes: np.ndarray, *, settings: GraphSettings, name: str) -> sparse.csr_array:
+    """Symmetric (gene, gene) adjacency of the pairs that pass the rule, weighted by correlation.
+
+    A pair without a defined p value or correlation (0, where a gene's variance estimate is not positive) is no edge:
+    it would have neither sign nor weight.
+    """
+    position = pd.Index(genes)
+    rows, columns = (position.get_indexer(pairs[column]) for column in ("gene_a", "gene_b"))
+    unknown = sorted(set(pairs["gene_a"][rows < 0]) | set(pairs["gene_b"][columns < 0]))
+    if unknown:
+        msg = f"dataset '{name}': {len(unknown)} gene(s) of coexpression.parquet have no residuals: {shorten(unknown)}."
+        raise InputError(msg)
+    correlation = pairs["correlation"].to_numpy(float)
+    keep = (pairs[settings.edge_by].to_numpy(float) < settings.cutoff) & (rows != columns)
+    size = np.nan_to_num(np.abs(correlation))
+    keep &= (size > 0) & (size >= settings.min_correlation)
+    return symmetric(rows[keep], columns[keep], correlation[keep], n_genes=len(genes))
+
+
+def gene_features(residuals: np.ndarray, *, components: int) -> np.ndarray:
+    """(gene, feature) float32: residuals centred per gene, or their leading principal components.
+
+    The components are scaled together to a mean square of 1, and each has its largest entry positive.
+    """
+    centred = (residuals - residuals.mean(axis=0)).T.astype(np.float64)  # (gene, cell)
+    if components == 0:
+        return np.ascontiguousarray(centred, dtype=np.float32)
+    gram = centred @ centred.T  # (gene, gene); its eigenvectors are the left singular vectors of (gene, cell)
+    values, vectors = np.linalg.eigh(gram)
+    first = slice(None, -min(components, len(values)) - 1, -1)
+    scores = vectors[:, first] * np.sqrt(np.maximum(values[first], 0))
+    scores *= np.sign(scores[np.abs(scores).argmax(axis=0), np.arange(scores.shape[1])] + 1e-300)
+    return (scores / np.sqrt(max(np.square(scores).mean(), 1e-12))).astype(np.float32)

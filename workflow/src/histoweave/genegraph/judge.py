@@ -1,0 +1,74 @@
+"""All metrics of one embedding in one table, the same for a trained model, a control and a baseline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from histoweave.genegraph.graph import GeneGraph
+from histoweave.genegraph.heldout import Split, auc_interval, held_out_scores
+from histoweave.genegraph.metrics import (
+    all_edge_auc,
+    common_gene_ratio,
+    common_rows,
+    connectivity,
+    mixing_silhouette,
+    neighbour_overlap,
+)
+from histoweave.genegraph.neighbours import fuzzy_graph, leiden, nearest
+from histoweave.rng import derive_seed
+
+
+@dataclass(frozen=True)
+class MetricSettings:
+    """How an embedding is judged.
+
+    methods : controls and baselines that stand beside the trained embedding
+    neighbours, resolution : of the graph and the Leiden clusters that ASW, iLISI, GC, CGR and NO use
+    """
+
+    section: ClassVar[str] = "genegraph.metrics"
+    methods: tuple[str, ...]
+    neighbours: int
+    resolution: float
+
+
+def judge(
+    method: str, embeddings: Mapping[str, np.ndarray], split: Split, *, settings: MetricSettings, seed: int
+) -> pd.DataFrame:
+    """Metrics of `embeddings` (dataset -> (gene, dim)): ``method``, ``metric``, ``value``, ``lower``, ``upper``.
+
+    The graphs of `split` are those that training saw; edges that were left out count neither as edge nor as gap
+    in the AUC over training edges.
+    """
+    values = six_metrics(embeddings, split.graphs, settings=settings, seed=seed)
+    values |= {
+        "auc": all_edge_auc(embeddings, split.graphs, diagonal=True, skip=split.test),
+        "auc_no_diagonal": all_edge_auc(embeddings, split.graphs, diagonal=False, skip=split.test),
+    }
+    rows = [(method, metric, value, np.nan, np.nan) for metric, value in values.items()]
+    auc, precision = held_out_scores(embeddings, split.test)
+    if auc:
+        value = float(np.mean(list(auc.values())))
+        rows.append((method, "held_out_auc", value, *auc_interval(embeddings, split.test)))
+        rows.append((method, "held_out_ap", float(np.mean(list(precision.values()))), np.nan, np.nan))
+    return pd.DataFrame(rows, columns=["method", "metric", "value", "lower", "upper"])
+
+
+def six_metrics(
+    embeddings: Mapping[str, np.ndarray], graphs: Sequence[GeneGraph], *, settings: MetricSettings, seed: int
+) -> dict[str, float]:
+    """The metrics of mixing and of clusters (the sixth, AUC, needs the edges)."""
+    rows = np.concatenate([embeddings[graph.name] for graph in graphs])
+    dataset = np.repeat(np.arange(len(graphs)), [len(graph.genes) for graph in graphs])
+    genes = np.concatenate([graph.genes for graph in graphs])
+    near = fuzzy_graph(*nearest(rows, number=settings.neighbours))
+    cluster = leiden(near, resolution=settings.resolution, seed=derive_seed(seed, "genegraph/metrics"))
+    common = np.flatnonzero(common_rows(graphs))
+    found = {"cgr": common_gene_ratio(genes, cluster), "no": neighbour_overlap(graphs, cluster)}
+    if len(graphs) > 1 and len(common):
+        found["asw"] = mixing_silhouette(rows[common], dataset[common], cluster[common])
+        found["gc"] = connectivity(near[common][:, common], cluster[common])
+    return found
