@@ -93,16 +93,20 @@ def _count_smaller(values: np.ndarray, starts: np.ndarray, limits: np.ndarray) -
 
     values : (n,) a permutation of 0..n-1; starts, limits : (query,) in 0..n
     """
-    left, right = starts.copy(), np.full(len(starts), len(values))
-    count = np.zeros(len(starts), dtype=np.int64)
-    for bit in range(len(values).bit_length() - 1, -1, -1):
+    n, queries = len(values), len(starts)
+    values, limits = values.astype(np.int32), limits.astype(np.int32)
+    bounds = np.concatenate([starts, np.full(queries, n)]).astype(np.int32)  # left ends, then right ends
+    count = np.zeros(queries, dtype=np.int32)
+    ones_before = np.zeros(n + 1, dtype=np.int32)
+    for bit in range(n.bit_length() - 1, -1, -1):
         ones = (values >> bit) & 1
-        ones_before = np.concatenate([[0], np.cumsum(ones)])
-        ones_left, ones_right = ones_before[left], ones_before[right]
-        up = ((limits >> bit) & 1).astype(bool)
-        count += np.where(up, (right - ones_right) - (left - ones_left), 0)
-        zeros = len(values) - ones_before[-1]
-        left = np.where(up, zeros + ones_left, left - ones_left)
-        right = np.where(up, zeros + ones_right, right - ones_right)
-        values = np.concatenate([values[ones == 0], values[ones == 1]])
+        np.cumsum(ones, out=ones_before[1:])
+        among_ones = ones_before.take(bounds)
+        among_zeros = bounds - among_ones
+        up = (limits >> bit) & 1  # the limit is above all values whose bit is 0
+        count += (among_zeros[queries:] - among_zeros[:queries]) * up
+        among_ones += n - ones_before[-1]
+        bounds = among_zeros + (among_ones - among_zeros) * np.concatenate([up, up])
+        one = ones.astype(bool)
+        values = np.concatenate([values[~one], values[one]])
     return count

@@ -1,0 +1,85 @@
+"""Speed of the evaluation: concordance against scikit-survival, and a whole study with its intervals.
+
+Run by ``make bench``. Ratios are of CPU seconds in one process, so that other work on the machine does not matter.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "workflow/src"), str(ROOT / "tests/unit")]
+
+from evaluation.cohorts import cohort_frame, folds_frame, risk_frame  # noqa: E402 - after the path is set
+from sksurv.metrics import concordance_index_censored  # noqa: E402
+
+from histoweave.evaluation.concordance import concordance  # noqa: E402
+from histoweave.formats.survival import COHORT, FOLDS, RISK  # noqa: E402
+
+
+def cpu_seconds(function, *, times):
+    start = time.process_time()
+    for _ in range(times):
+        function()
+    return (time.process_time() - start) / times
+
+
+def bench_concordance(n=20_000):
+    generator = np.random.default_rng(0)
+    risk = np.round(generator.standard_normal(n), 3)
+    days = np.ceil(generator.exponential(1000 * np.exp(-risk)))
+    event = generator.random(n) < 0.5
+    ours = cpu_seconds(lambda: concordance(days, event, risk), times=10)
+    theirs = cpu_seconds(lambda: concordance_index_censored(event, days, risk), times=1)
+    gap = abs(concordance(days, event, risk).index - concordance_index_censored(event, days, risk)[0])
+    print(f"concordance, {n} patients: ours {ours:.4f} s, scikit-survival {theirs:.3f} s,", end=" ")
+    print(f"ratio {theirs / ours:.0f} (20 wanted), difference {gap:.1e} (1e-12 wanted)")
+
+
+def bench_study(models=10, repeats=5, folds=5, n=1000, draws=1000):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        generator = np.random.default_rng(1)
+        cohort, score = cohort_frame(generator, n)
+        splits = folds_frame(cohort["patient"].to_numpy(), generator, repeats=repeats, folds=folds)
+        COHORT.write(cohort, folder / "cohort.parquet", provenance={})
+        FOLDS.write(splits, folder / "folds.parquet", provenance={})
+        for number in range(models):
+            risk = risk_frame(cohort, splits, score, generator, noise=0.2 * (number + 1))
+            RISK.write(risk, folder / f"model{number}/risk.parquet", provenance={})
+        for step, text in commands(folder, draws).items():
+            run_step(step, text)
+
+
+def commands(folder, draws):
+    given = f"--cohort {folder}/cohort.parquet --folds {folder}/folds.parquet --risks {folder}/model*/risk.parquet"
+    metrics = '"metrics":{"horizons_days":[],"min_at_risk":10,"tau_quantile":0.9}'
+    bootstrap = f'"bootstrap":{{"draws":{draws},"confidence":0.95}}'
+    compare = '"compare":{"baselines":["model0","model1"],"pairs":[]}'
+    to = " ".join(f"--{name} {folder}/{name}.parquet" for name in ("metrics", "fold-metrics", "draws", "ledger"))
+    return {
+        "score_models": f"{given} --threads 2 --settings '{{{metrics},{bootstrap}}}' {to}",
+        "compare_models": f"{given} --settings '{{{metrics},{bootstrap},{compare}}}' --out {folder}/out.parquet",
+    }
+
+
+def run_step(step, text):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/src"), "OMP_NUM_THREADS": "1"}
+    environment["OPENBLAS_NUM_THREADS"] = "1"
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    script = ROOT / f"workflow/scripts/evaluation/{step}.py"
+    subprocess.run(f"{sys.executable} -P {script} {text}", shell=True, check=True, env=environment)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"{step}: {time.monotonic() - begin:.1f} s, {used:.1f} CPU s, peak so far {after.ru_maxrss / 1024:.0f} MB")
+
+
+if __name__ == "__main__":
+    bench_concordance()
+    bench_study()
