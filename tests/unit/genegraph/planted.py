@@ -25,7 +25,7 @@ def coexpression(residuals: np.ndarray, genes: np.ndarray) -> pd.DataFrame:
 def expression(
     rng: np.random.Generator, *, cells: int, modules: int, size: int, alone: int, own: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals (cell, gene) and names: `modules` x `size` genes that share a factor, and `alone` genes of `own` name."""
+    """Residuals (cell, gene) and names: `modules` x `size` genes that share a factor; `alone` genes of `own` name."""
     factor = rng.standard_normal((cells, modules))
     loading = rng.uniform(0.6, 0.9, size=(modules, size))
     shared = (factor[:, :, None] * loading).reshape(cells, -1)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from genegraph.planted import planted_graphs
 from histoweave.genegraph.attention import TransformerConv, neighbours_of
 

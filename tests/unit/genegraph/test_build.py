@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from genegraph.planted import SETTINGS, coexpression, planted_graphs
 from histoweave.errors import InputError
 from histoweave.genegraph.build import GraphSettings, build_graph, edges_of, gene_features
@@ -82,7 +83,7 @@ def test_a_graph_without_edges_is_refused():
 def test_features_that_are_not_finite_are_refused():
     values = np.random.default_rng(0).normal(size=(30, 4))
     values[3, 1] = np.inf
-    with pytest.raises(InputError, match=r"1 gene\(s\) with features that are not finite \('B'\)"):
+    with pytest.raises(InputError, match=r"residuals of 1 gene\(s\) are not finite \(first: 'B'\)"):
         build(values, GENES, PAIRS)
 
 

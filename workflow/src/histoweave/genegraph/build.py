@@ -45,6 +45,10 @@ def build_graph(
     Raises InputError for unknown genes, values that are not finite, or a graph without edges.
     """
     genes = np.asarray(genes, dtype=str)
+    bad = genes[~np.isfinite(residuals).all(axis=0)]
+    if len(bad):
+        msg = f"dataset '{name}': residuals of {len(bad)} gene(s) are not finite (first: '{bad[0]}')."
+        raise InputError(msg)
     graph = GeneGraph(
         name=name,
         modality=modality,

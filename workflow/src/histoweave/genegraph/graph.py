@@ -77,9 +77,3 @@ def check_graphs(graphs: Sequence[GeneGraph]) -> None:
                 f"graph '{graph.name}' has no edge among {n} genes. Raise genegraph.graph.cutoff, or drop the dataset."
             )
             raise InputError(msg)
-        if not np.isfinite(graph.features).all():
-            bad = np.flatnonzero(~np.isfinite(graph.features).all(axis=1))
-            msg = (
-                f"graph '{graph.name}': {len(bad)} gene(s) with features that are not finite ('{graph.genes[bad[0]]}')."
-            )
-            raise InputError(msg)
