@@ -1,18 +1,16 @@
 """What the report reads and writes: the run's tables by name, the list of figures, the joined ledger."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from histoweave.errors import InputError, shorten
+from histoweave.errors import InputError
+from histoweave.formats import evaluation, genegraph, slides, survival
 from histoweave.formats.files import safe_name
 from histoweave.formats.ledger import LEDGER, check_counts
 from histoweave.formats.table import TableKind
@@ -20,26 +18,34 @@ from histoweave.formats.table import TableKind
 FIGURES = TableKind("report_figures", 1, {"figure": "str", "file": "str", "drawn": "bool", "alt": "str"})
 """report/figures.parquet: one row per figure; where `drawn` is false, `alt` says why and `file` is empty."""
 
-TABLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "cohort": ("survival/cohort.parquet", ("patient", "time_days", "event", "has_slide", "has_expression")),
-    "folds": ("survival/folds.parquet", ("patient", "repeat", "fold", "role")),
-    "slides_qc": ("slides/qc.parquet", ("slide", "status", "reason")),
-    "modules": ("genegraph/modules.parquet", ("gene", "module")),
-    "gene_embedding": ("genegraph/gene_embedding.parquet", ("gene",)),
-    "graph_metrics": ("genegraph/metrics.parquet", ("method", "metric", "value")),
-    "metrics": ("evaluation/metrics.parquet", ("model", "metric", "estimate", "lower", "upper")),
-    "comparisons": ("evaluation/comparisons.parquet", ("model_a", "model_b", "metric", "difference", "lower", "upper")),
-    "kaplan_meier": ("evaluation/kaplan_meier.parquet", ("model", "group", "time_days", "survival", "lower", "upper")),
-    "at_risk": ("evaluation/at_risk.parquet", ("model", "group", "time_days", "at_risk")),
-    "logrank": ("evaluation/logrank.parquet", ("model", "p_value")),
-    "ledger": ("ledger.parquet", tuple(LEDGER.columns)),
+TABLES: Mapping[str, tuple[str, TableKind]] = {
+    "cohort": ("survival/cohort.parquet", survival.COHORT),
+    "folds": ("survival/folds.parquet", survival.FOLDS),
+    "slides_qc": ("slides/qc.parquet", slides.QC),
+    "modules": ("genegraph/modules.parquet", genegraph.MODULES),
+    "gene_embedding": ("genegraph/gene_embedding.parquet", genegraph.GENE_EMBEDDING),
+    "graph_metrics": ("genegraph/metrics.parquet", genegraph.METRICS),
+    "metrics": ("evaluation/metrics.parquet", evaluation.METRICS),
+    "fold_metrics": ("evaluation/fold_metrics.parquet", evaluation.FOLD_METRICS),
+    "comparisons": ("evaluation/comparisons.parquet", evaluation.COMPARISONS),
+    "kaplan_meier": ("evaluation/kaplan_meier.parquet", evaluation.KAPLAN_MEIER),
+    "at_risk": ("evaluation/at_risk.parquet", evaluation.AT_RISK),
+    "logrank": ("evaluation/logrank.parquet", evaluation.LOGRANK),
+    "calibration": ("evaluation/calibration.parquet", evaluation.CALIBRATION),
+    "d_calibration": ("evaluation/d_calibration.parquet", evaluation.D_CALIBRATION),
+    "decision": ("evaluation/decision.parquet", evaluation.DECISION),
+    "hazard_ratios": ("evaluation/hazard_ratios.parquet", evaluation.HAZARD_RATIOS),
+    "added_value": ("evaluation/added_value.parquet", evaluation.ADDED_VALUE),
+    "subgroups": ("evaluation/subgroups.parquet", evaluation.SUBGROUPS),
+    "audits": ("evaluation/audits.parquet", evaluation.AUDITS),
+    "ledger": ("ledger.parquet", LEDGER),
 }
-"""Name in the report -> file below the results folder, and the columns that the report cannot do without."""
+"""Name in the report -> file below the results folder, and its kind."""
 
-MODEL_TABLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "risk": ("survival/{}/risk.parquet", ("patient", "repeat", "fold", "risk")),
-    "training": ("survival/{}/training.parquet", ("repeat", "fold", "epoch", "part", "quantity", "value")),
-    "attention": ("survival/{}/attention.parquet", ("patient", "slide", "x", "y", "attention", "case")),
+MODEL_TABLES: Mapping[str, tuple[str, TableKind]] = {
+    "risk": ("survival/{}/risk.parquet", survival.RISK),
+    "training": ("survival/{}/training.parquet", survival.TRAINING),
+    "attention": ("survival/{}/attention.parquet", survival.ATTENTION),
 }
 """The same, one file for each survival model; its name in the report is ``risk/<model>``."""
 
@@ -59,34 +65,15 @@ class Results:
 def read_results(folder: Path, models: Sequence[str]) -> Results:
     """Read all tables that the report knows; raises InputError for one that is damaged or lacks a column."""
     known = dict(TABLES)
-    for name, (pattern, columns) in MODEL_TABLES.items():
-        known |= {f"{name}/{model}": (pattern.format(safe_name(model)), columns) for model in models}
+    for name, (pattern, kind) in MODEL_TABLES.items():
+        known |= {f"{name}/{model}": (pattern.format(safe_name(model)), kind) for model in models}
     results = Results({}, {name: file for name, (file, _) in known.items()}, {})
-    for name, (file, columns) in known.items():
+    for name, (file, kind) in known.items():
         path = folder / file
-        results.tables[name] = _read(path, columns) if path.is_file() else None
+        results.tables[name] = kind.read(path) if path.is_file() else None
         if path.is_file():
-            results.records[name] = _metadata(path)
+            results.records[name] = kind.metadata(path) | {"format": kind.name, "format_version": kind.version}
     return results
-
-
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        frame = pq.read_table(path).to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        msg = f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}). Remove it and run again."
-        raise InputError(msg) from error
-    missing = [name for name in columns if name not in frame]
-    if missing:
-        msg = f"{path}: {len(missing)} column(s) missing: {shorten(missing)}. Remove it and run again."
-        raise InputError(msg)
-    return frame.reset_index(drop=True)
-
-
-def _metadata(path: Path) -> dict:
-    found = {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
-    plain = ("format", "format_version")
-    return {key: value if key in plain else json.loads(value) for key, value in found.items() if "ARROW" not in key}
 
 
 def join_ledgers(parts: Sequence[Path]) -> tuple[pd.DataFrame, list[dict]]:
@@ -111,11 +98,10 @@ def join_ledgers(parts: Sequence[Path]) -> tuple[pd.DataFrame, list[dict]]:
 def read_slides(results: Path, tables: Mapping[str, pd.DataFrame | None]) -> dict[str, dict]:
     """Thumbnail and scale of the slide of each heatmap case: ``thumbnail``, ``downsample``, ``tile_px0``, ``mpp``.
 
-    A case is left out where the slide has no thumbnail or the quality table gives no scale for it.
+    A case is left out where its slide has no thumbnail or is not in the table of slides.
     """
     attention, quality = tables.get("attention"), tables.get("slides_qc")
-    needed = {"thumbnail_downsample", "tile_um", "mpp"}
-    if attention is None or quality is None or not needed <= set(quality):
+    if attention is None or quality is None:
         return {}
     scales = quality.drop_duplicates("slide").set_index("slide")
     found = {}

@@ -64,9 +64,7 @@ def draw_all(
         "splits": lambda: fold_roles(_with_sites(need(tables, "folds"), need(tables, "cohort"))),
         "discrimination": lambda: _discrimination(need(tables, "metrics"), models),
         "comparisons": lambda: _comparisons(need(tables, "comparisons"), settings.reference_model),
-        "gene_map": lambda: gene_map(
-            need(tables, "gene_plane"), axis="principal component", most=settings.modules_shown
-        ),
+        "gene_map": lambda: gene_map(need(tables, "modules"), most=settings.modules_shown),
     }
     jobs |= {f"kaplan_meier__{model}": _later(_groups, tables, model) for model in models}
     jobs |= {f"heatmap__{case}": _later(_heatmap, tables, case, slides) for case in ("highest", "median", "lowest")}
@@ -152,10 +150,10 @@ def _heatmap(tables: Tables, case: str, slides: Mapping[str, Slide]) -> Figure:
         raise CannotDrawError(msg)
     slide, first = slides[case], tiles.iloc[0]
     return slide_heatmap(
-        tiles.rename(columns={"attention": "value"}),
+        tiles.rename(columns={"score": "value"}),
         slide.thumbnail,
         title=f"{first['slide']} ({case} risk)",
-        quantity="attention",
+        quantity=f"attention of {first['model']}",
         downsample=slide.downsample,
         tile_px0=slide.tile_px0,
         mpp=slide.mpp,

@@ -10,13 +10,13 @@ _MARKS = "os^Dv*PX"
 
 
 @figure_of
-def gene_map(genes: pd.DataFrame, *, axis: str, most: int) -> Figure:
+def gene_map(genes: pd.DataFrame, *, most: int) -> Figure:
     """Genes as points in two dimensions, coloured and marked by module; small modules are grey.
 
-    genes : ``gene``, ``x``, ``y``, ``module``
-    axis : what the axes are, such as "principal component"; most : modules that get a colour of their own
+    genes : ``gene``, ``x``, ``y``, ``module`` (``none`` for genes of no module)
+    most : modules that get a colour of their own
     """
-    sizes = genes["module"].astype(str).value_counts()
+    sizes = genes["module"].astype(str).value_counts().drop("none", errors="ignore")
     shown = list(sizes.index[:most])
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.subplots()
@@ -34,8 +34,10 @@ def gene_map(genes: pd.DataFrame, *, axis: str, most: int) -> Figure:
         axes.annotate(
             name, centre, fontsize=8, weight="bold", ha="center", bbox={"facecolor": "white", "alpha": 0.7, "lw": 0}
         )
-    axes.set_xlabel(f"{axis} 1")
-    axes.set_ylabel(f"{axis} 2")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal")
+    axes.spines[["left", "bottom"]].set_visible(False)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7.5)
     told = listed([f"module {name} with {sizes[name]} genes" for name in shown])
     return describe(figure, f"Map of {len(genes)} genes; genes of a module lie together where it is tight. {told}.")

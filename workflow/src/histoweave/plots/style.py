@@ -72,9 +72,10 @@ def dashes(number: int) -> object:
 
 
 def wrapped(label: str, width: int) -> str:
-    """`label` broken into lines of at most `width` characters, at spaces and underscores."""
-    parts = textwrap.wrap(label.replace("_", "_\u200b").replace("\u200b", " \u200b"), width)
-    return "\n".join(parts).replace(" \u200b", "").replace("\u200b", "")
+    """`label` broken into lines of at most `width` characters, at spaces, and at underscores of long words."""
+    words = [word if len(word) <= width else word.replace("_", "_ ") for word in label.split()]
+    lines = textwrap.wrap(" ".join(words), width)
+    return "\n".join(line.replace("_ ", "_") for line in lines)
 
 
 def svg_text(figure: Figure) -> str:

@@ -5,19 +5,27 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from histoweave.report.participants import flow
-from histoweave.report.projection import principal_plane
 
 
 def derived(tables: Mapping[str, pd.DataFrame | None], models: Sequence[str]) -> dict[str, pd.DataFrame | None]:
-    """Return `tables` with ``flow``, ``gene_plane`` and ``attention`` added where they can be made.
+    """Return `tables` with ``flow`` and ``attention`` added where they can be made.
 
     models : survival models in the order of the config; ``attention`` is that of the first one that has it
     """
     made = dict(tables)
-    cohort, vectors = made.get("cohort"), made.get("gene_embedding")
+    cohort = made.get("cohort")
     risks = {model: risk for model in models if (risk := made.get(f"risk/{model}")) is not None}
     made["flow"] = None if cohort is None else flow(cohort, made.get("ledger"), risks)
-    made["gene_plane"] = None if vectors is None else principal_plane(vectors, made.get("modules"))
-    looked = [model for model in models if made.get(f"attention/{model}") is not None]
-    made["attention"] = made[f"attention/{looked[0]}"].assign(model=looked[0]) if looked else None
+    made["attention"] = None
+    for model in reversed(models):
+        table = made.get(f"attention/{model}")
+        if table is not None and len(table):
+            made["attention"] = one_slide_per_case(table).assign(model=model)
     return made
+
+
+def one_slide_per_case(attention: pd.DataFrame) -> pd.DataFrame:
+    """Of each case's patient keep the slide that holds most of the attention (the first by name among equals)."""
+    sums = attention.groupby(["case", "slide"])["attention"].sum().reset_index()
+    best = sums.sort_values(["attention", "slide"], ascending=[False, True]).drop_duplicates("case")
+    return attention.merge(best[["case", "slide"]], on=["case", "slide"])

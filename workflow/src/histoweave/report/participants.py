@@ -9,22 +9,25 @@ Tables = Mapping[str, pd.DataFrame | None]
 
 
 def flow(cohort: pd.DataFrame, ledger: pd.DataFrame | None, risks: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Boxes of the participant flow: ``step``, ``n``, ``left_out``, ``reason``.
+    """Boxes of the participant flow: ``level``, ``step``, ``n``, ``left_out``, ``reason``.
 
     cohort : one row per analysed patient with ``event``, ``has_slide``, ``has_expression``
     ledger : rows of all steps; those of kind "patient" left before the cohort if the cohort does not hold them
     risks : model -> out-of-fold risks with ``patient``
     """
     gone = _before_cohort(cohort, ledger)
-    rows = [("patients in the table", len(cohort) + gone["item"].nunique(), 0, "")]
-    rows.append(("analysed: follow-up and at least one modality", len(cohort), gone["item"].nunique(), reasons(gone)))
+    left = gone["item"].nunique()
     slide, expression = cohort["has_slide"].astype(bool), cohort["has_expression"].astype(bool)
-    both = int((slide & expression).sum())
-    rows.append((f"with slide {slide.sum():,}, with expression {expression.sum():,}, with both", both, 0, ""))
-    tested = sorted({name for table in risks.values() for name in table["patient"]})
-    if risks:
-        rows.append((f"with an out-of-fold risk from at least one of {len(risks)} models", len(tested), 0, ""))
-    return pd.DataFrame(rows, columns=["step", "n", "left_out", "reason"])
+    tested = {name for table in risks.values() for name in table["patient"]}
+    rows = [
+        (0, "patients in the table", len(cohort) + left, 0, ""),
+        (1, "analysed: with follow-up", len(cohort), left, reasons(gone)),
+        (2, "with slide", int(slide.sum()), 0, ""),
+        (2, "with expression", int(expression.sum()), 0, ""),
+        (2, "with both", int((slide & expression).sum()), 0, ""),
+        (2, "with an out-of-fold risk", len(tested), 0, ""),
+    ]
+    return pd.DataFrame(rows, columns=["level", "step", "n", "left_out", "reason"])
 
 
 def _before_cohort(cohort: pd.DataFrame, ledger: pd.DataFrame | None) -> pd.DataFrame:

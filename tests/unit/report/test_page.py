@@ -1,0 +1,103 @@
+import html.parser
+import re
+
+import pytest
+from unit.report import fake_run
+
+from histoweave.formats.report import read_results
+from histoweave.report.derived import derived
+from histoweave.report.page import pictures_of, render, sections_of
+from histoweave.report.run import Run
+
+
+def run_of(folder, figures=()):
+    results = read_results(folder, fake_run.MODELS)
+    return Run(
+        tables=derived(results.tables, fake_run.MODELS),
+        files=results.files,
+        config=fake_run.config(),
+        pictures=pictures_of(figures, {"heatmap": "Slide heatmap\n\nLeft the\nslide."}),
+        records=results.records,
+        texts={"versions": {"torch": "2.13.0"}},
+    )
+
+
+def page_of(root, folder, figures=()):
+    return render(run_of(folder, figures), templates=root / "workflow/report", title="A <test> run")
+
+
+class Tags(html.parser.HTMLParser):
+    """All tags with their attributes, in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+@pytest.fixture(scope="module")
+def page(root, results):
+    figures = [
+        {"figure": "participants", "svg": "<svg/>", "alt": "a flow", "file": "participants.svg"},
+        {"figure": "heatmap__highest", "svg": "", "alt": "Not drawn: no slide.", "file": ""},
+    ]
+    return page_of(root, results, figures)
+
+
+def test_page_refers_to_nothing_outside(page):
+    for tag, attributes in Tags(page).found:
+        for name in ("src", "href", "action", "data"):
+            value = attributes.get(name, "data:")
+            assert value.startswith(("data:", "#", "../")), (tag, value)
+    assert "default-src 'none'" in page
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_every_image_has_words_and_every_input_a_label(page):
+    tags = Tags(page).found
+    images = [attributes for tag, attributes in tags if tag == "img"]
+    assert [image["alt"] for image in images] == ["a flow"]
+    assert all(attributes.get("aria-label") for tag, attributes in tags if tag == "input")
+
+
+def test_what_comes_from_tables_is_escaped(page):
+    assert "P&lt;b&gt;&amp;9" in page
+    assert "<b>&9" not in page
+    assert "<h1>A &lt;test&gt; run</h1>" in page
+
+
+def test_a_number_links_to_its_row(page):
+    assert '<a href="../evaluation/metrics.parquet" title="row 1 of evaluation/metrics.parquet">row&nbsp;1</a>' in page
+
+
+def test_a_figure_that_was_not_drawn_gives_its_reason(page):
+    assert '<p class="missing">Not drawn: no slide.</p>' in page
+    assert "<b>Slide heatmap: highest.</b> Left the slide." in page
+
+
+def test_equal_runs_give_equal_bytes_without_a_time(root, results):
+    assert page_of(root, results) == page_of(root, results)
+    assert not re.search(r"20\d\d-\d\d-\d\dT\d\d", page_of(root, results))
+
+
+def test_without_any_table_each_section_still_says_what_is_missing(root, tmp_path):
+    text = page_of(root, tmp_path)
+    assert "survival/cohort.parquet was not written by this run" in text
+    assert "evaluation/metrics.parquet was not written by this run" in text
+    assert len(sections_of(run_of(tmp_path))) == text.count("<section id=")
+
+
+def test_anchors_are_unique_and_reachable(page):
+    anchors = [attributes["id"] for _, attributes in Tags(page).found if "id" in attributes]
+    assert len(anchors) == len(set(anchors))
+    links = {a["href"][1:] for tag, a in Tags(page).found if tag == "a" and a["href"].startswith("#")}
+    assert links <= set(anchors)
+
+
+def test_within_noise_is_said_in_words(page):
+    assert "within noise" in page
+    assert "clear of zero" not in page
