@@ -55,7 +55,7 @@ def find_tissue(pixels: np.ndarray, *, um: float, settings: TissueSettings) -> T
     closed = ndimage.binary_closing(np.pad(coloured, radius, mode="edge"), iterations=radius)
     mask = closed[radius:-radius, radius:-radius] & ~ink
     mask = drop_small(mask, smallest=settings.smallest_tissue_um2 / um**2)
-    mask = ~drop_small(~mask, smallest=settings.smallest_hole_um2 / um**2) & ~ink
+    mask = fill_small_holes(mask, smallest=settings.smallest_hole_um2 / um**2) & ~ink
     return Tissue(mask, ink)
 
 
@@ -99,6 +99,12 @@ def drop_small(mask: np.ndarray, *, smallest: float) -> np.ndarray:
     keep = np.bincount(labels.ravel()) >= smallest
     keep[0] = False
     return keep[labels]
+
+
+def fill_small_holes(mask: np.ndarray, *, smallest: float) -> np.ndarray:
+    """`mask` with enclosed holes of fewer than `smallest` pixels filled; glass that reaches the edge is no hole."""
+    holes = ndimage.binary_fill_holes(mask) & ~mask
+    return mask | (holes & ~drop_small(holes, smallest=smallest))
 
 
 def intersection_over_union(one: np.ndarray, other: np.ndarray) -> float:

@@ -1,0 +1,181 @@
+"""The stage's three scripts, run in order on a small cohort that has every way to go wrong."""
+
+import dataclasses
+import errno
+import importlib.util
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from unit.slides.pretend import CUT, tissue_picture, write_aperio, write_generic
+
+from histoweave import slide_runs
+from histoweave.errors import InputError
+from histoweave.formats import slides as files
+from histoweave.formats.ledger import LEDGER
+
+TILING_SETTINGS = json.dumps(dataclasses.asdict(CUT))
+ENCODING_SETTINGS = json.dumps({"tiles": dataclasses.asdict(CUT.tiles), "encoder": {"name": "handcrafted"}})
+
+
+@pytest.fixture(scope="module")
+def scripts(request):
+    folder = request.config.rootpath / "workflow/scripts/slides"
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main
+
+    return {name: load(name) for name in ("tile_slides", "encode_tiles", "summarise_slides")}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slides")
+    picture, _ = tissue_picture(400, 500, seed=11)
+    glass = np.full((300, 300, 3), 243, dtype=np.uint8)
+    half = write_aperio(folder / "half.svs", picture, mpp=0.5)
+    half.write_bytes(half.read_bytes()[:4000])
+    np.savez(folder / "given.npz", features=np.ones((3, 4), dtype=np.float32), coords=np.zeros((3, 2)))
+    paths = {
+        "good": write_aperio(folder / "good.svs", picture, mpp=0.5),
+        "table": write_generic(folder / "table.tiff", picture, mpp=None),
+        "half": half,
+        "empty": write_generic(folder / "empty.tiff", glass, mpp=0.5),
+        "dots": write_generic(folder / "dots.tiff", picture, mpp=352.78),
+        "unknown": write_generic(folder / "unknown.tiff", picture, mpp=None),
+    }
+    made = [{"slide": name, "patient": f"P{n}", "path": str(path)} for n, (name, path) in enumerate(paths.items())]
+    made[1]["mpp"] = 0.5
+    return [*made, {"slide": "given", "patient": "P9", "features": str(folder / "given.npz"), "site": "A"}]
+
+
+def run_all(scripts, rows, folder, *, threads=1, code="1"):
+    text, common = json.dumps(rows), ["--folder", str(folder), "--code", code, "--threads", str(threads)]
+    tiling, encoding = folder / "batches/b/tile_slides.parquet", folder / "batches/b/encode_tiles.parquet"
+    scripts["tile_slides"](
+        ["--rows", text, "--settings", TILING_SETTINGS, "--thumbnail-px", "256", "--out", str(tiling), *common]
+    )
+    scripts["encode_tiles"](
+        ["--rows", text, "--settings", ENCODING_SETTINGS, "--tiling", str(tiling), "--out", str(encoding), *common]
+    )
+    qc, ledger = folder / "qc.parquet", folder / "ledger.parquet"
+    scripts["summarise_slides"](["--manifests", str(encoding), "--ledger", str(ledger), "--out", str(qc)])
+    return files.QC.read(qc).set_index("slide"), LEDGER.read(ledger).set_index("item")
+
+
+@pytest.fixture(scope="module")
+def finished(scripts, rows, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    return folder, *run_all(scripts, rows, folder)
+
+
+def test_each_slide_ends_with_a_status(finished):
+    _, qc, ledger = finished
+    assert qc["status"].to_dict() == {
+        "dots": "failed", "empty": "empty", "given": "ok", "good": "ok", "half": "failed", "table": "ok",
+        "unknown": "failed",
+    }  # fmt: skip
+    assert sorted(ledger.index) == ["dots", "empty", "half", "unknown"]
+    assert "Set 'mpp' for unknown in slides.tsv" in ledger.loc["unknown", "reason"]
+    assert "no tissue" in qc.loc["empty", "reason"]
+    assert qc.loc["table", ["mpp", "mpp_source"]].tolist() == [0.5, "table"]
+    assert qc.loc["good", ["mpp", "mpp_source", "width_px", "height_px"]].tolist() == [0.5, "property", 500, 400]
+    assert qc.loc["given", ["site", "n_tiles"]].tolist() == ["A", 3]
+
+
+def test_features_stand_beside_their_tiles(finished):
+    folder, qc, _ = finished
+    paths = files.slide_files(folder, "good")
+    features, tiles = files.FEATURES.read(paths["features"]), files.TILES.read(paths["tiles"])
+    good = tiles[tiles["status"] == "ok"]
+    assert features.shape == (len(good), 187) == (qc.loc["good", "n_tiles"], 187)
+    assert np.array_equal(features.obsm["spatial"], good[["x", "y"]])
+    assert features.uns["encoder"] == "handcrafted"
+    assert features.uns["tile_um"] == 32.0
+    assert "nuclei_per_mm2" in features.var_names
+
+
+def test_outline_and_thumbnail_are_written(finished):
+    folder, qc, _ = finished
+    paths = files.slide_files(folder, "good")
+    content = json.loads(paths["tissue"].read_text())
+    assert len(content["features"]) == 1
+    assert paths["thumbnail"].read_bytes()[:4] == b"\x89PNG"
+    assert qc.loc["good", "thumbnail_downsample"] == 2
+
+
+def snapshot(folder):
+    return {
+        p.relative_to(folder): p.stat().st_mtime_ns for p in folder.rglob("*") if p.parent.name in ("tiles", "features")
+    }
+
+
+def test_unchanged_slides_are_skipped_and_changed_ones_are_not(scripts, rows, tmp_path):
+    few = rows[:2]
+    run_all(scripts, few, tmp_path)
+    before = snapshot(tmp_path)
+    again, _ = run_all(scripts, few, tmp_path)
+    assert snapshot(tmp_path) == before
+    assert again["status"].tolist() == ["ok", "ok"]
+    few[1] = few[1] | {"mpp": 0.45}
+    run_all(scripts, few, tmp_path)
+    changed = {path.stem for path, when in snapshot(tmp_path).items() if when != before[path]}
+    assert changed == {"table"}
+    run_all(scripts, few, tmp_path, code="2")
+    assert all(when != before[path] for path, when in snapshot(tmp_path).items())
+
+
+def test_workers_do_not_change_a_byte(scripts, rows, finished, tmp_path):
+    folder = finished[0]
+    run_all(scripts, rows, tmp_path, threads=3)
+    made = [p for kind in ("tiles", "features", "tissue", "thumbnails") for p in sorted((folder / kind).iterdir())]
+    assert len(made) >= 10
+    assert [p.name for p in made if p.read_bytes() != (tmp_path / p.relative_to(folder)).read_bytes()] == []
+
+
+def test_names_cannot_leave_the_folder(tmp_path):
+    with pytest.raises(InputError, match="cannot name a file"):
+        files.slide_files(tmp_path, "../other")
+
+
+ROW = {"slide": "S1", "patient": "P1"}
+
+
+def test_a_full_disk_is_not_the_slides_fault():
+    def work(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        slide_runs.guarded(ROW, work=work)
+
+
+def test_any_other_fault_is_a_status():
+    def work(_):
+        raise ValueError("odd bytes")
+
+    done = slide_runs.guarded(ROW, work=work)
+    assert (done["status"], done["reason"]) == ("failed", "slide S1: ValueError: odd bytes")
+
+
+def die_of_one(row):
+    if row["slide"] == "S1":
+        import os
+
+        os._exit(11)
+    return slide_runs.blank(row) | {"status": "ok"}
+
+
+def test_a_slide_that_kills_its_process_fails_alone():
+    rows = [{"slide": f"S{n}", "patient": "P"} for n in range(4)]
+    done = slide_runs.over_slides(die_of_one, rows, threads=2)
+    assert [row["status"] for row in done] == ["ok", "failed", "ok", "ok"]
+    assert "the process that read it died" in done[1]["reason"]
+
+
+def test_seconds_are_kept(finished):
+    assert isinstance(finished[1]["seconds"], pd.Series)
+    assert (finished[1]["seconds"] >= 0).all()
