@@ -2,31 +2,28 @@
 # IN    the final tables of all stages
 # OUT   ledger.parquet; report/figures/*.svg, report/figures.parquet; report/report.html (self-contained)
 # STEPS join_ledgers -> draw_figures -> write_report
+from snakemake.io import strip_wildcard_constraints
+
 REPORT = f"{RESULTS}/report"
 MODELS = list(config["survival"].get("models", {})) if PATIENTS else []
 FIGURES = {
     "participants": "Participants",
+    "follow_up": "Participants",
     "splits": "Participants",
     "discrimination": "Performance",
     "comparisons": "Performance",
+    "calibration": "Performance",
+    "d_calibration": "Performance",
+    "decision": "Performance",
+    "hazard_ratios": "Performance",
+    "added_value": "Performance",
+    "subgroups": "Performance",
+    "training": "Performance",
     "gene_map": "Gene graph",
+    "gene_quality": "Gene graph",
     **{f"kaplan_meier__{model}": "Performance" for model in MODELS},
     **{f"heatmap__{case}": "Slides" for case in ("highest", "median", "lowest")},
 }
-FIGURE_FILES = [
-    report(
-        f"{REPORT}/figures/{name}.svg",
-        caption=f"../report/captions/{name.split('__')[0]}.rst",
-        category=category,
-        labels={"figure": name.replace("__", ": ").replace("_", " ")},
-    )
-    for name, category in FIGURES.items()
-]
-REPORT_PAGE = report(
-    f"{REPORT}/report.html",
-    caption="../report/captions/report.rst",
-    category="Report",
-)
 REPORT_TEXTS = sorted(map(str, (HERE / "workflow/report").rglob("*.*")))
 # What each stage ends in; the report waits for all that the inputs allow.
 FINAL = [
@@ -43,11 +40,23 @@ FINAL = [
 ]
 
 
+def figure(name, category):
+    "A figure's file, marked for `snakemake --report`."
+    caption = f"../report/captions/{name.split('__')[0]}.rst"
+    label = name.replace("__", ": ").replace("_", " ")
+    file = f"{REPORT}/figures/{name}.svg"
+    return report(file, caption=caption, category=category, labels={"figure": label})
+
+
 def ledger_parts():
     "Ledger parts, below ledger/, that some rule of this run may write; parts of removed items are not among them."
     known = {"dataset": list(DATASETS), "batch": BATCHES, "model": MODELS}
     start = f"{RESULTS}/ledger/"
-    outputs = [str(path) for rule in workflow.rules for path in rule.output]
+    outputs = [
+        strip_wildcard_constraints(str(path))
+        for rule in workflow.rules
+        for path in rule.output
+    ]
     parts = [path.removeprefix(start) for path in outputs if path.startswith(start)]
     return sorted({made for part in parts for made in expand(part, **known)})
 
@@ -95,7 +104,7 @@ rule draw_figures:
         FINAL,
         f"{RESULTS}/ledger.parquet",
     output:
-        FIGURE_FILES,
+        [figure(name, category) for name, category in FIGURES.items()],
         table=f"{REPORT}/figures.parquet",
     log:
         f"{RESULTS}/logs/report/draw_figures.log",
@@ -132,7 +141,7 @@ rule write_report:
         f"{REPORT}/figures.parquet",
         REPORT_TEXTS,
     output:
-        page=REPORT_PAGE,
+        page=report(f"{REPORT}/report.html", caption="../report/captions/report.rst"),
     log:
         f"{RESULTS}/logs/report/write_report.log",
     benchmark:

@@ -1,9 +1,9 @@
 import numpy as np
 import pandas as pd
 
-from histoweave.plots import atlas
+from histoweave.plots import atlas, choices
 
-SETTINGS = atlas.FigureSettings(modules_shown=2, reference_model="base")
+SETTINGS = atlas.FigureSettings(modules_shown=2, reference_model="base", main_model="new")
 COMPARISONS = pd.DataFrame(
     [
         ("new", "base", "c_index", 0.05, -0.01, 0.11),
@@ -59,7 +59,7 @@ def test_heatmap_takes_the_tiles_of_its_case():
             "score": [0.1, 0.9],
         }
     )
-    slide = atlas.Slide(np.zeros((20, 20, 3), np.uint8), downsample=8.0, tile_px0=64.0, mpp=0.5)
+    slide = choices.Slide(np.zeros((20, 20, 3), np.uint8), downsample=8.0, tile_px0=64.0, mpp=0.5)
     found = drawn({"attention": tiles}, {"highest": slide})
     assert found["heatmap__highest"].alt.startswith("S1 (highest risk): thumbnail, and the same with 1 tiles")
     assert found["heatmap__lowest"].alt == "Not drawn: no slide with attention and a thumbnail for the case 'lowest'."

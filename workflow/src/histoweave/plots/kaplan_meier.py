@@ -58,7 +58,7 @@ def _counts(axes: Axes, at_risk: pd.DataFrame, groups: list[str]) -> None:
             axes.text(time, row, text, ha="center", va="center", fontsize=8, color=colour(row))
     axes.set_yticks(range(len(groups)), groups, fontsize=8)
     axes.set_ylim(len(groups) - 0.5, -0.7)
-    axes.set_xticks(times, [f"{time / _DAYS_PER_YEAR:.3g}" for time in times])
+    axes.set_xticks(times, [f"{round(time / _DAYS_PER_YEAR, 1):g}" for time in times])
     axes.set_xlabel("years since the start of follow-up")
     axes.set_title("at risk", fontsize=8)
     axes.spines[["left", "bottom"]].set_visible(False)
