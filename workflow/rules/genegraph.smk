@@ -134,7 +134,7 @@ rule measure_embedding:
         mem_mb=grow(8000),
         runtime=minutes(60),
     params:
-        settings=settings("genegraph.held_out", "genegraph.metrics"),
+        settings=settings("genegraph.baselines", "genegraph.held_out", "genegraph.metrics"),
         code=code_of("genegraph/measure_embedding"),
     shell:
         "{STEP}/genegraph/measure_embedding.py"

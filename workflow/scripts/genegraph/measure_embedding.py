@@ -8,7 +8,7 @@ import pandas as pd
 
 from histoweave import steps
 from histoweave.formats.genegraph import EMBEDDING, METRICS, read_graph
-from histoweave.genegraph.controls import METHODS
+from histoweave.genegraph.controls import METHODS, BaselineSettings
 from histoweave.genegraph.graph import GeneGraph
 from histoweave.genegraph.heldout import HeldOutSettings, split_edges
 from histoweave.genegraph.judge import MetricSettings, judge
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="metrics (Parquet)")
     args = parser.parse_args(argv)
     settings = steps.settings_of(MetricSettings, args.settings["metrics"])
+    baselines = steps.settings_of(BaselineSettings, args.settings["baselines"])
     held_out = steps.settings_of(HeldOutSettings, args.settings["held_out"])
     split = split_edges([GeneGraph(**read_graph(path)) for path in args.graphs], settings=held_out, seed=args.seed)
     names = [graph.name for graph in split.graphs]
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None) -> None:
     of_dataset = trained.obs["dataset"].to_numpy(str)
     found = {"musegnn": {name: trained.X[of_dataset == name] for name in names}}
     for method in settings.methods:
-        made = METHODS[method](split.graphs, dim=trained.n_vars, seed=args.seed)
+        made = METHODS[method](split.graphs, dim=trained.n_vars, settings=baselines, seed=args.seed)
         found[method] = dict(zip(names, made, strict=True))
     parts = []
     for method, embeddings in found.items():

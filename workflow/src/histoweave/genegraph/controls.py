@@ -1,6 +1,11 @@
-"""Embeddings to stand beside a trained one: without data, in closed form."""
+"""What stands beside a trained embedding: controls without data or in closed form, and baselines that train.
+
+All have one form: (graphs, *, dim, settings, seed) -> an embedding (gene, dim) for each graph.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,27 +14,99 @@ from histoweave.genegraph.spectral import joint_spectral, principal_components
 from histoweave.rng import generator
 
 
-def random_per_gene(graphs: Sequence[GeneGraph], *, dim: int, seed: int) -> list[np.ndarray]:
+@dataclass(frozen=True)
+class BaselineSettings:
+    """How the baselines are trained.
+
+    gae_epochs, gae_rate : epochs and learning rate of GAE and VGAE
+    skip_epochs, negatives : passes over the pairs and random words per pair of both skip-grams
+    walks, walk_length, window, jump : random walks per gene, their length, how far a pair may lie apart,
+    and the chance to change to another dataset
+    """
+
+    section: ClassVar[str] = "genegraph.baselines"
+    gae_epochs: int
+    gae_rate: float
+    skip_epochs: int
+    negatives: int
+    walks: int
+    walk_length: int
+    window: int
+    jump: float
+
+
+Embeddings = list[np.ndarray]
+
+
+def random_per_gene(graphs: Sequence[GeneGraph], *, dim: int, settings: BaselineSettings, seed: int) -> Embeddings:
     """A random vector per gene name, the same in all datasets: no data at all."""
+    del settings
     names, positions = union_genes(graphs)
     table = generator(seed, "genegraph/random_per_gene").standard_normal((len(names), dim)).astype(np.float32)
     return [table[place] for place in positions]
 
 
-def pca_per_dataset(graphs: Sequence[GeneGraph], *, dim: int, seed: int) -> list[np.ndarray]:
+def pca(graphs: Sequence[GeneGraph], *, dim: int, settings: BaselineSettings, seed: int) -> Embeddings:
     """Principal components of each dataset by itself."""
-    del seed
+    del settings, seed
     return [principal_components(graph, dim=dim) for graph in graphs]
 
 
-def spectral_of_all(graphs: Sequence[GeneGraph], *, dim: int, seed: int) -> list[np.ndarray]:
+def spectral(graphs: Sequence[GeneGraph], *, dim: int, settings: BaselineSettings, seed: int) -> Embeddings:
     """Joint spectral embedding."""
-    del seed
+    del settings, seed
     return joint_spectral(graphs, dim=dim)
 
 
-METHODS: dict[str, Callable[..., list[np.ndarray]]] = {
+def gene2vec(graphs: Sequence[GeneGraph], *, dim: int, settings: BaselineSettings, seed: int) -> Embeddings:
+    """Skip-gram on edges."""
+    from histoweave.genegraph.skipgram import on_edges
+
+    return on_edges(graphs, dim=dim, negatives=settings.negatives, epochs=settings.skip_epochs, seed=seed)
+
+
+def node2vec(graphs: Sequence[GeneGraph], *, dim: int, settings: BaselineSettings, seed: int) -> Embeddings:
+    """Skip-gram on random walks over all graphs."""
+    from histoweave.genegraph.skipgram import on_walks
+
+    return on_walks(
+        graphs,
+        dim=dim,
+        negatives=settings.negatives,
+        epochs=settings.skip_epochs,
+        walks=settings.walks,
+        length=settings.walk_length,
+        window=settings.window,
+        jump=settings.jump,
+        seed=seed,
+    )
+
+
+def gae(graphs: Sequence[GeneGraph], *, dim: int, settings: BaselineSettings, seed: int) -> Embeddings:
+    """Graph autoencoder of each dataset."""
+    return _autoencoders(graphs, variational=False, dim=dim, settings=settings, seed=seed)
+
+
+def vgae(graphs: Sequence[GeneGraph], *, dim: int, settings: BaselineSettings, seed: int) -> Embeddings:
+    """Variational graph autoencoder of each dataset."""
+    return _autoencoders(graphs, variational=True, dim=dim, settings=settings, seed=seed)
+
+
+def _autoencoders(
+    graphs: Sequence[GeneGraph], *, variational: bool, dim: int, settings: BaselineSettings, seed: int
+) -> Embeddings:
+    from histoweave.genegraph.gae import autoencode
+
+    how = {"epochs": settings.gae_epochs, "learning_rate": settings.gae_rate, "seed": seed}
+    return [autoencode(graph, dim=dim, variational=variational, **how) for graph in graphs]
+
+
+METHODS: dict[str, Callable[..., Embeddings]] = {
     "random_per_gene": random_per_gene,
-    "pca": pca_per_dataset,
-    "joint_spectral": spectral_of_all,
+    "pca": pca,
+    "joint_spectral": spectral,
+    "gene2vec": gene2vec,
+    "node2vec": node2vec,
+    "gae": gae,
+    "vgae": vgae,
 }

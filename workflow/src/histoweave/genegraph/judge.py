@@ -9,6 +9,7 @@ import pandas as pd
 
 from histoweave.genegraph.graph import GeneGraph
 from histoweave.genegraph.heldout import Split, auc_interval, held_out_scores
+from histoweave.genegraph.lisi import graph_lisi
 from histoweave.genegraph.metrics import (
     all_edge_auc,
     common_gene_ratio,
@@ -27,12 +28,14 @@ class MetricSettings:
 
     methods : controls and baselines that stand beside the trained embedding
     neighbours, resolution : of the graph and the Leiden clusters that ASW, iLISI, GC, CGR and NO use
+    lisi_neighbours : nearest rows that iLISI looks at
     """
 
     section: ClassVar[str] = "genegraph.metrics"
     methods: tuple[str, ...]
     neighbours: int
     resolution: float
+    lisi_neighbours: int
 
 
 def judge(
@@ -43,7 +46,7 @@ def judge(
     The graphs of `split` are those that training saw; edges that were left out count neither as edge nor as gap
     in the AUC over training edges.
     """
-    values = six_metrics(embeddings, split.graphs, settings=settings, seed=seed)
+    values = cluster_metrics(embeddings, split.graphs, settings=settings, seed=seed)
     values |= {
         "auc": all_edge_auc(embeddings, split.graphs, diagonal=True, skip=split.test),
         "auc_no_diagonal": all_edge_auc(embeddings, split.graphs, diagonal=False, skip=split.test),
@@ -57,10 +60,10 @@ def judge(
     return pd.DataFrame(rows, columns=["method", "metric", "value", "lower", "upper"])
 
 
-def six_metrics(
+def cluster_metrics(
     embeddings: Mapping[str, np.ndarray], graphs: Sequence[GeneGraph], *, settings: MetricSettings, seed: int
 ) -> dict[str, float]:
-    """The metrics of mixing and of clusters (the sixth, AUC, needs the edges)."""
+    """The five metrics of mixing and of clusters (the sixth, AUC, reads the edges)."""
     rows = np.concatenate([embeddings[graph.name] for graph in graphs])
     dataset = np.repeat(np.arange(len(graphs)), [len(graph.genes) for graph in graphs])
     genes = np.concatenate([graph.genes for graph in graphs])
@@ -71,4 +74,6 @@ def six_metrics(
     if len(graphs) > 1 and len(common):
         found["asw"] = mixing_silhouette(rows[common], dataset[common], cluster[common])
         found["gc"] = connectivity(near[common][:, common], cluster[common])
+        near_common = fuzzy_graph(*nearest(rows[common], number=settings.neighbours))
+        found["ilisi"] = graph_lisi(near_common, dataset[common], number=settings.lisi_neighbours)
     return found
