@@ -81,7 +81,7 @@ def fingerprint_slide(path: str | Path) -> str:
 def write_picture(pixels: np.ndarray, path: str | Path) -> None:
     """Write pixels (row, column, rgb) uint8 as PNG."""
     with replacing(path) as temporary:
-        Image.fromarray(pixels).save(temporary, compress_level=3)
+        Image.fromarray(pixels).save(temporary, compress_level=1)
 
 
 def write_geojson(content: Mapping, path: str | Path) -> None:
@@ -107,8 +107,7 @@ def write_features(
     if missing or not np.isfinite(features).all():
         msg = f"features of {Path(path).name}: {missing or 'values that are not finite'}"
         raise InputError(msg)
-    obs = tiles.drop(columns=["x", "y", "status"], errors="ignore").copy()
-    obs.index = [str(number) for number in tiles["tile"]]
+    obs = pd.DataFrame(index=[str(number) for number in tiles["tile"]])
     data = ad.AnnData(
         features.astype(np.float32, copy=False),
         obs=obs,

@@ -18,8 +18,10 @@ which costs more than all else together and gains nothing in the size of nuclei)
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
+from PIL import Image
 
 from histoweave.slides.nuclei import NUCLEUS_NAMES, nucleus_features
 
@@ -95,7 +97,8 @@ def tile_grey(tile: np.ndarray) -> np.ndarray:
 
 
 def _histogram(image: np.ndarray) -> np.ndarray:
-    return np.bincount(image.ravel(), minlength=256)
+    # Pillow counts twice as fast as np.bincount, which first widens every pixel to 64 bits
+    return np.array(Image.fromarray(image).histogram()[:256])
 
 
 def _mean_sd(counts: np.ndarray) -> tuple[float, float]:
@@ -119,10 +122,10 @@ def _moments(stain: np.ndarray) -> np.ndarray:
 
 
 def _colours(tile: np.ndarray) -> np.ndarray:
-    pairs = [_mean_sd(_histogram(tile[..., channel])) for channel in range(3)]
+    pairs = [_mean_sd(counts) for counts in np.array(Image.fromarray(tile).histogram()).reshape(3, 256)]
     top = np.maximum(np.maximum(tile[..., 0], tile[..., 1]), tile[..., 2]).astype(np.uint16)
     low = np.minimum(np.minimum(tile[..., 0], tile[..., 1]), tile[..., 2])
-    counts = _histogram((top - low) * np.uint16(255) // np.maximum(top, 1))
+    counts = _histogram(((top - low) * np.uint16(255) // np.maximum(top, 1)).astype(np.uint8))
     return np.array(
         [m for m, _ in pairs] + [s for _, s in pairs] + [*_mean_sd(counts), *_quantiles(counts, (0.1, 0.9))]
     )
@@ -144,6 +147,7 @@ def _halve(image: np.ndarray) -> np.ndarray:
     return ((lines[:, ::2] + lines[:, 1::2] + 2) >> 2).astype(np.uint8)
 
 
+@cache
 def _uniform_table() -> np.ndarray:
     """Pattern of 8 neighbours (256,) -> 0..8 set neighbours if uniform, otherwise 9."""
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1

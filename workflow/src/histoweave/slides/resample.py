@@ -1,6 +1,7 @@
 """Reducing pixels by area, so that each output pixel is the mean of the glass that it covers."""
 
 import numpy as np
+from scipy.sparse import csr_array
 
 
 def reduce_whole(pixels: np.ndarray, factor: int) -> np.ndarray:
@@ -57,12 +58,16 @@ def resample_area(pixels: np.ndarray, *, left: float, top: float, step: float, s
 
     pixels : (row, column, channel) uint8. Returns (size, size, channel) uint8.
     """
-    rows, row_weights = area_weights(top, step, size, pixels.shape[0])
-    columns, column_weights = area_weights(left, step, size, pixels.shape[1])
-    lines = np.zeros((size, *pixels.shape[1:]), dtype=np.float32)  # (row out, column in, channel)
-    for tap in range(rows.shape[1]):
-        lines += pixels[rows[:, tap]] * row_weights[:, tap, None, None]
-    out = np.zeros((size, size, pixels.shape[2]), dtype=np.float32)
-    for tap in range(columns.shape[1]):
-        out += lines[:, columns[:, tap]] * column_weights[:, tap, None]
-    return (out + np.float32(0.5)).astype(np.uint8)
+    height, width, channels = pixels.shape
+    lines = _weight_matrix(top, step, size, height) @ pixels.reshape(height, -1).astype(np.float32)
+    across = lines.reshape(size, width, channels).transpose(1, 0, 2)  # (column in, row out, channel)
+    out = _weight_matrix(left, step, size, width) @ np.ascontiguousarray(across).reshape(width, -1)
+    rounded = (out + np.float32(0.5)).astype(np.uint8)  # (column out, row out * channel)
+    return np.ascontiguousarray(rounded.reshape(size, size, channels).transpose(1, 0, 2))
+
+
+def _weight_matrix(start: float, step: float, count: int, length: int) -> csr_array:
+    """Weights (output, source) of `area_weights`; sparse, as a dense product would cost a hundred times more."""
+    index, weights = area_weights(start, step, count, length)
+    pointers = np.arange(count + 1) * index.shape[1]
+    return csr_array((weights.ravel(), index.ravel(), pointers), shape=(count, length))

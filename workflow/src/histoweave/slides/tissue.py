@@ -15,6 +15,7 @@ from scipy import ndimage
 _GLASS_PERCENTILE = 95
 _GLASS_LEAST = 200
 _CLOSING_UM = 24.0
+_MEDIAN_SIDE = 7
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,19 @@ class Tissue:
 def find_tissue(pixels: np.ndarray, *, um: float, settings: TissueSettings) -> Tissue:
     """Tissue and ink of an overview, (row, column, rgb) uint8 with pixels of `um`."""
     ink = find_ink(pixels, um=um, settings=settings)
-    coloured = ndimage.median_filter(saturation(pixels), size=7, mode="nearest") > settings.minimum_saturation
+    coloured = _majority(saturation(pixels) > settings.minimum_saturation)
     radius = max(round(_CLOSING_UM / um / 2), 1)
     closed = ndimage.binary_closing(np.pad(coloured, radius, mode="edge"), iterations=radius)
     mask = closed[radius:-radius, radius:-radius] & ~ink
     mask = drop_small(mask, smallest=settings.smallest_tissue_um2 / um**2)
     mask = fill_small_holes(mask, smallest=settings.smallest_hole_um2 / um**2) & ~ink
     return Tissue(mask, ink)
+
+
+def _majority(mask: np.ndarray) -> np.ndarray:
+    """Median of 7 x 7 pixels of a mask (row, column) bool, beyond the edge as at the edge."""
+    share = ndimage.uniform_filter(mask.astype(np.float32), size=_MEDIAN_SIDE, mode="nearest")
+    return share > 0.5
 
 
 def find_ink(pixels: np.ndarray, *, um: float, settings: TissueSettings) -> np.ndarray:
