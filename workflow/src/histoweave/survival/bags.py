@@ -45,7 +45,7 @@ class FeatureScale:
 
     @classmethod
     def fitted(cls, bags: Sequence[np.ndarray | None], *, clip: float) -> "FeatureScale":
-        """Fit on the `bags` of the training part, after clipping at the 0.5 and 99.5 % points of patient means."""
+        """Fit on the `bags` of the training part; features that never change become 0."""
         bags = [bag for bag in bags if bag is not None and bag.shape[0]]
         means = np.stack([np.asarray(bag, dtype=np.float64).mean(axis=0) for bag in bags])
         squares = np.stack([np.square(np.asarray(bag, dtype=np.float64)).mean(axis=0) for bag in bags])

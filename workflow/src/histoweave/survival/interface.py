@@ -49,6 +49,9 @@ class Patients:
     expression : (patient, gene) as given, a row of NaN = no expression; None = nobody has any
     genes : (gene,) names; expression_scale : ``counts | tpm | log2_tpm | zscore``
     clinical : (patient, covariate); numbers, or text for categories; NaN and None = unknown
+    alterations : (patient, alteration) copy number ``<gene>_cnv`` and mutations ``<gene>_mut``, a row of NaN = unknown;
+        None = nobody has any
+    alteration_names : (alteration,) names
     """
 
     ids: tuple[str, ...]
@@ -60,6 +63,8 @@ class Patients:
     genes: tuple[str, ...]
     expression_scale: str
     clinical: pd.DataFrame
+    alterations: np.ndarray | None = None
+    alteration_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,6 +81,7 @@ class Patients:
             bags=[self.bags[row] for row in rows],
             expression=None if self.expression is None else self.expression[rows],
             clinical=self.clinical.iloc[rows].reset_index(drop=True),
+            alterations=None if self.alterations is None else self.alterations[rows],
         )
 
     def has(self, what: str) -> np.ndarray:
@@ -102,6 +108,33 @@ class Patients:
                     "Leave them out, or choose a model under survival.models that does without."
                 )
                 raise InputError(msg)
+
+
+def patients_of(
+    cohort: pd.DataFrame,
+    *,
+    bags: Sequence[np.ndarray | None] | None,
+    feature_names: Sequence[str],
+    expression: pd.DataFrame | None,
+    expression_scale: str,
+    alterations: pd.DataFrame | None,
+    covariates: Sequence[str],
+) -> Patients:
+    """Patients of the rows of `cohort`; expression and alterations are matched by name, rows of NaN where missing."""
+    ids = tuple(cohort["patient"])
+    return Patients(
+        ids=ids,
+        time_days=cohort["time_days"].to_numpy(float),
+        event=cohort["event"].to_numpy(int),
+        bags=list(bags) if bags is not None else [None] * len(ids),
+        feature_names=tuple(feature_names),
+        expression=None if expression is None else expression.reindex(ids).to_numpy(np.float64),
+        genes=() if expression is None else tuple(expression.columns),
+        expression_scale=expression_scale,
+        clinical=cohort[list(covariates)].reset_index(drop=True),
+        alterations=None if alterations is None else alterations.reindex(ids).to_numpy(np.float64),
+        alteration_names=() if alterations is None else tuple(alterations.columns),
+    )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ METHODS = (
     "path_gptomic",
 )
 
+WITHOUT_NETWORK = frozenset({"cox_clinical", "coxnet_rna", "coxnet_slide", "coxnet_both"})
+
 
 def method_module(name: str) -> ModuleType:
     """Module of the method called `name`; raises InputError for an unknown one."""
@@ -23,6 +25,15 @@ def method_module(name: str) -> ModuleType:
         msg = f"survival method '{name}' is unknown; known: {', '.join(METHODS)}. Change survival.models."
         raise InputError(msg)
     return importlib.import_module(f"histoweave.survival.{name}")
+
+
+def picked_device(name: str, wanted: str) -> object:
+    """Device for the method called `name`; methods without a network never load torch."""
+    if name in WITHOUT_NETWORK:
+        return "cpu"
+    from histoweave.device import pick_device
+
+    return pick_device(wanted)
 
 
 def needs_of(module: ModuleType, settings: object) -> Needs:

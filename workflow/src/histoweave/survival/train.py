@@ -21,6 +21,7 @@ from histoweave.survival.interface import Context
 
 Outputs = dict[str, torch.Tensor]
 Loss = Callable[[Outputs, Batch], torch.Tensor]
+Monitor = Callable[[Outputs, Batch], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def train_network(
     parameters: Sequence[dict] | None = None,
     backward: Callable | None = None,
     before_step: Callable | None = None,
+    monitor: Monitor | None = None,
+    after_epoch: Callable | None = None,
 ) -> list[dict]:
     """Train `model` in place; it ends with the weights of the selected epoch, in evaluation mode.
 
@@ -69,7 +72,10 @@ def train_network(
     loss : called with the outputs of all patients of a batch and their targets
     parameters : parameter groups of the optimiser (default: one group of all)
     backward : replaces `chunked_backward`, same arguments; fills ``.grad`` and returns (loss, outputs)
-    before_step : called with (optimizer, outputs, targets) between backward and the step
+    before_step : called with (optimizer, outputs, targets) between backward and the step; may return
+        quantity -> value, whose mean over the epoch is noted
+    monitor : quantity -> value from the outputs and targets of the inner validation part, noted each epoch
+    after_epoch : called with (epoch, history) when the epoch's weights have been kept
     Returns rows ``epoch, part, quantity, value``. Raises InputError if no training patient had an event, or the
     loss is no longer finite.
     """
@@ -83,15 +89,18 @@ def train_network(
     for epoch in range(1, settings.epochs + 1):
         rng = generator(context.seed, *context.names, "epoch", epoch)
         model.train()
-        values = []
+        values, notes = [], []
         for index in batches(train.event.numpy(), settings, rng):
             optimizer.zero_grad(set_to_none=True)
             value, outputs = (backward or chunked_backward)(model, train, index, loss, settings, rng)
             if before_step is not None:
-                before_step(optimizer, outputs, train.targets(index))
+                notes.append(before_step(optimizer, outputs, train.targets(index)) or {})
             _step(optimizer, groups, settings)
             values.append(value)
-        run.close_epoch(epoch, float(np.mean(values)), validation, loss)
+        run.note_means(epoch, notes)
+        run.close_epoch(epoch, float(np.mean(values)), validation, loss, monitor)
+        if after_epoch is not None:
+            after_epoch(epoch, run.history)
         if run.is_over(epoch):
             break
     run.restore_best()
@@ -189,10 +198,21 @@ class _Run:
         self.best_epoch = 0
         self.best_weights: dict[str, torch.Tensor] | None = None
 
-    def close_epoch(self, epoch: int, train_loss: float, validation: BatchSource, loss: Loss) -> None:
+    def note_means(self, epoch: int, notes: Sequence[Mapping[str, float]]) -> None:
+        """Note the mean over the epoch's batches of what `before_step` returned."""
+        for quantity in sorted({name for note in notes for name in note}):
+            values = [note[quantity] for note in notes if quantity in note]
+            self._note(epoch, "train", quantity, float(np.mean(values)))
+
+    def close_epoch(
+        self, epoch: int, train_loss: float, validation: BatchSource, loss: Loss, monitor: Monitor | None
+    ) -> None:
         """Note the curves of `epoch` and keep its weights if it is the best so far."""
         outputs = outputs_of(self.model, validation, self.settings)
-        value = float(loss(outputs, validation.targets(range(len(validation)))))
+        targets = validation.targets(range(len(validation)))
+        value = float(loss(outputs, targets))
+        for quantity, noted in (monitor(outputs, targets) if monitor else {}).items():
+            self._note(epoch, "validation", quantity, float(noted))
         risk = outputs["risk"].cpu().numpy()
         c_index = concordance(validation.time_days.numpy(), validation.event.numpy(), risk)
         self._note(epoch, "train", "loss", train_loss)

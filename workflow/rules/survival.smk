@@ -1,0 +1,182 @@
+# SURVIVAL: risk per patient, fold and model.
+# IN    patients table, slides/qc.parquet + slides/features/, bulk expression, genegraph/gene_embedding.parquet, modules
+# OUT   survival/cohort.parquet, folds.parquet, {model}/risk.parquet, {model}/training.parquet, {model}/bundle/
+# STEPS assemble_cohort -> who is analysed; split_folds -> roles; train_model -> each model fitted on every fold
+SURVIVAL = f"{RESULTS}/survival"
+INPUTS = config["inputs"]
+MODELS = config["survival"]["models"]
+SCRNA = sorted(name for name, row in DATASETS.items() if row["modality"] == "scrna")
+# What a method takes from the stages before, besides slides, expression and covariates.
+TAKES = {
+    "path_gptomic": {"gene_embedding", "cells"},
+    "ghanet": {"modules"},
+}
+
+
+def merged(base, change):
+    "The section `base` with the model's own settings put over it, nested."
+    out = dict(base)
+    for key, value in change.items():
+        inner = isinstance(value, dict) and isinstance(base.get(key), dict)
+        out[key] = merged(base[key], value) if inner else value
+    return out
+
+
+def model_settings(wildcards):
+    "JSON text of the settings of a model: its method's section and what the model sets."
+    model = MODELS[wildcards.model]
+    section = section_of(config, f"survival.{model['method']}")
+    return json.dumps(merged(section, model["set"]), sort_keys=True)
+
+
+def model_code(wildcards):
+    "Hash of the script and of the method's own module."
+    method = MODELS[wildcards.model]["method"]
+    return code_of("survival/train_model", f"histoweave.survival.{method}")
+
+
+def model_inputs(wildcards):
+    "What the stages before give to a model."
+    takes = TAKES.get(MODELS[wildcards.model]["method"], set())
+    chosen = {"qc": f"{RESULTS}/slides/qc.parquet"} if SLIDES else {}
+    if INPUTS["expression"]:
+        chosen["expression"] = f"{SURVIVAL}/expression.h5ad"
+    if INPUTS["alterations"]:
+        chosen["alterations"] = f"{SURVIVAL}/alterations.h5ad"
+    for name in ("gene_embedding", "modules"):
+        made = f"{RESULTS}/genegraph/{name}.parquet" if DATASETS else None
+        given = config["survival"][name] or made
+        if name in takes and given:
+            chosen[name] = given
+    if "cells" in takes and SCRNA:
+        chosen["cells"] = expand(f"{RESULTS}/expression/{{d}}/counts.h5ad", d=SCRNA)
+    return chosen
+
+
+def option(flag, value):
+    "A flag with its value, quoted, or nothing."
+    values = [value] if isinstance(value, str) else list(value or [])
+    return " ".join([flag, *map(shlex.quote, map(str, values))]) if values else ""
+
+
+def model_files(wildcards):
+    "The model's inputs as options of the script."
+    chosen = model_inputs(wildcards)
+    if chosen.pop("qc", None):
+        chosen["features"] = f"{RESULTS}/slides/features"
+    pairs = [(f"--{name.replace('_', '-')}", path) for name, path in chosen.items()]
+    return " ".join(option(flag, path) for flag, path in pairs)
+
+
+rule survival:
+    "Every model's out-of-fold risks."
+    input:
+        expand(f"{SURVIVAL}/{{model}}/risk.parquet", model=sorted(MODELS)),
+
+
+rule assemble_cohort:
+    "Who is analysed: follow-up, a usable slide, expression; whether numbers are on the scale they are said to be on."
+    input:
+        patients=INPUTS["patients"] or [],
+        slides=f"{RESULTS}/slides/qc.parquet" if SLIDES else [],
+        expression=INPUTS["expression"]["path"] if INPUTS["expression"] else [],
+        alterations=INPUTS["alterations"] or [],
+    output:
+        cohort=f"{SURVIVAL}/cohort.parquet",
+        expression=f"{SURVIVAL}/expression.h5ad" if INPUTS["expression"] else [],
+        alterations=f"{SURVIVAL}/alterations.h5ad" if INPUTS["alterations"] else [],
+        ledger=f"{RESULTS}/ledger/survival/assemble_cohort.parquet",
+    log:
+        f"{RESULTS}/logs/survival/assemble_cohort.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/survival/assemble_cohort.tsv"
+    conda:
+        "../../envs/survival.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=minutes(20),
+    params:
+        settings=settings("survival.cohort"),
+        inputs=settings("inputs"),
+        files=lambda wildcards, input, output: " ".join(
+            [
+                option("--slides", input.slides),
+                option("--expression", output.expression),
+                option("--alterations", output.alterations),
+            ]
+        ),
+        code=code_of("survival/assemble_cohort"),
+    shell:
+        "{STEP}/survival/assemble_cohort.py --patients {input.patients:q} {params.files}"
+        " --inputs {params.inputs:q} --settings {params.settings:q} --seed {config[seed]}"
+        " --out {output.cohort:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+
+
+rule split_folds:
+    "Outer folds for testing, an inner validation part for tuning."
+    input:
+        cohort=rules.assemble_cohort.output.cohort,
+        given=config["survival"]["folds"]["given"] or [],
+    output:
+        folds=f"{SURVIVAL}/folds.parquet",
+    log:
+        f"{RESULTS}/logs/survival/split_folds.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/survival/split_folds.tsv"
+    conda:
+        "../../envs/survival.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(1000),
+        runtime=minutes(10),
+    params:
+        settings=settings("survival.folds"),
+        code=code_of("survival/split_folds"),
+    shell:
+        "{STEP}/survival/split_folds.py"
+        " --cohort {input.cohort:q}"
+        " --settings {params.settings:q}"
+        " --seed {config[seed]}"
+        " --out {output.folds:q}"
+        " > {log:q} 2>&1"
+
+
+rule train_model:
+    "One model on every fold: out-of-fold risks, training curves, and a bundle that predicts new slides."
+    input:
+        unpack(model_inputs),
+        cohort=rules.assemble_cohort.output.cohort,
+        folds=rules.split_folds.output.folds,
+        families=workflow.source_path("../../resources/gene_groups/functional.gmt"),
+    output:
+        risk=f"{SURVIVAL}/{{model}}/risk.parquet",
+        training=f"{SURVIVAL}/{{model}}/training.parquet",
+        bundle=directory(f"{SURVIVAL}/{{model}}/bundle"),
+        ledger=f"{RESULTS}/ledger/survival/train_model.{{model}}.parquet",
+    log:
+        f"{RESULTS}/logs/survival/train_model/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/survival/train_model/{{model}}.tsv"
+    conda:
+        "../../envs/survival.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(8000),
+        runtime=minutes(240),
+    params:
+        settings=model_settings,
+        groups=settings("survival.gene_groups"),
+        method=lambda wildcards: MODELS[wildcards.model]["method"],
+        horizons=config["survival"]["horizons_days"],
+        covariates=sorted(INPUTS["covariates"]),
+        device=config["survival"]["device"],
+        files=model_files,
+        code=model_code,
+    shell:
+        "{STEP}/survival/train_model.py --cohort {input.cohort:q} --folds {input.folds:q} {params.files}"
+        " --families {input.families:q} --covariates {params.covariates:q} --groups {params.groups:q}"
+        " --model {wildcards.model:q} --method {params.method:q} --horizons {params.horizons:q}"
+        " --settings {params.settings:q} --seed {config[seed]} --device {params.device:q}"
+        " --risk {output.risk:q} --training {output.training:q} --bundle {output.bundle:q}"
+        " --ledger {output.ledger:q} > {log:q} 2>&1"

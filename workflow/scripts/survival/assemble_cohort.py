@@ -1,0 +1,71 @@
+"""Join follow-up, slides and expression to the patients as analysed."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import anndata as ad
+import pandas as pd
+
+from histoweave import steps
+from histoweave.formats.ledger import Account
+from histoweave.formats.slides import QC
+from histoweave.formats.survival import ALTERATIONS, COHORT, EXPRESSION, read_clinical, read_profiles
+from histoweave.survival.cohort import assemble, check_expression, summary
+
+log = logging.getLogger("histoweave")
+STEP = "survival/assemble_cohort"
+
+
+def main(argv: Sequence[str] | None) -> None:
+    parser = steps.parser(__doc__)
+    parser.add_argument("--patients", type=Path, required=True, help="the patients table")
+    parser.add_argument("--slides", type=Path, help="qc.parquet of the slides stage")
+    parser.add_argument("--inputs", type=json.loads, required=True, help="JSON of the config's inputs")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--expression", type=Path, help="where expression.h5ad goes")
+    parser.add_argument("--alterations", type=Path, help="where alterations.h5ad goes")
+    parser.add_argument("--ledger", type=Path, required=True)
+    args = parser.parse_args(argv)
+    inputs, account = args.inputs, Account("survival")
+    clinical = read_clinical(args.patients, endpoint=inputs["endpoint"], covariates=inputs["covariates"])
+    slides = QC.read(args.slides) if args.slides else QC.empty()
+    record = steps.provenance(
+        STEP, settings=args.settings, seed=args.seed, inputs={"patients": args.patients, "slides": args.slides}
+    )
+    profiles = None
+    if args.expression:
+        table = read_profiles(inputs["expression"]["path"], key="inputs.expression.path")
+        profiles, gaps = check_expression(table, scale=inputs["expression"]["scale"])
+        account.items("gene", "expression", n_in=table.shape[1], n_out=profiles.shape[1])
+        for part in gaps:
+            account.leave_out(part.kind, "expression", part.items, part.reason)
+    names = set() if profiles is None else set(profiles.index)
+    cohort, left_out = assemble(clinical, slides, names, at_least=args.settings["at_least"])
+    account.items("patient", "cohort", n_in=len(clinical), n_out=len(cohort))
+    for part in left_out:
+        account.leave_out(part.kind, "cohort", part.items, part.reason)
+    if profiles is not None:
+        _write(EXPRESSION, profiles, cohort, args.expression, account, record, scale=inputs["expression"]["scale"])
+    if args.alterations:
+        table = read_profiles(inputs["alterations"], key="inputs.alterations")
+        _write(ALTERATIONS, table, cohort, args.alterations, account, record, scale="alterations")
+    COHORT.write(cohort, args.out, provenance=record)
+    account.write(args.ledger, provenance=record)
+    log.info(", ".join(f"{count} {what}" for what, count in summary(cohort).items()))
+
+
+def _write(kind, table: pd.DataFrame, cohort: pd.DataFrame, path: Path, account: Account, record: dict, *, scale: str):
+    """Write the rows of the cohort's patients; the others go to the ledger."""
+    kept = table[table.index.isin(cohort["patient"])].sort_index()
+    what = kind.name.removeprefix("cohort_")
+    account.items(f"{what} profile", what, n_in=len(table), n_out=len(kept))
+    account.leave_out(f"{what} profile", what, sorted(set(table.index) - set(kept.index)), "its patient is not analysed")
+    data = ad.AnnData(kept.to_numpy("float32"), obs=pd.DataFrame(index=kept.index), var=pd.DataFrame(index=kept.columns))
+    data.uns["scale"] = scale
+    kind.write(data, path, provenance=record)
+
+
+if __name__ == "__main__":
+    steps.run(main)

@@ -1,0 +1,100 @@
+"""Fit one survival model on every fold, and predict each fold's test patients once."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from histoweave import steps
+from histoweave.formats.bundle import FoldState, write_bundle
+from histoweave.formats.ledger import Account
+from histoweave.formats.survival import FOLDS, RISK, TRAINING
+from histoweave.steps_survival import add_inputs, load_cells, load_embedding, load_groups, load_patients
+from histoweave.survival.crossfit import fit_fold
+from histoweave.survival.gene_groups import GroupSettings
+from histoweave.survival.interface import Context
+from histoweave.survival.registry import method_module, needs_of, picked_device
+
+log = logging.getLogger("histoweave")
+
+
+def main(argv: Sequence[str] | None) -> None:
+    parser = steps.parser(__doc__)
+    add_inputs(parser)
+    parser.add_argument("--folds", type=Path, required=True)
+    parser.add_argument("--model", required=True, help="the model's name")
+    parser.add_argument("--method", required=True, help="file of the library that holds the method")
+    parser.add_argument("--horizons", type=int, nargs="+", required=True, help="days")
+    parser.add_argument("--groups", type=json.loads, required=True, help="JSON of survival.gene_groups")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--risk", type=Path, required=True)
+    parser.add_argument("--training", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--ledger", type=Path, required=True)
+    args = parser.parse_args(argv)
+    module = method_module(args.method)
+    settings = steps.settings_of(module.Settings, args.settings)
+    account = Account("survival")
+    patients, bags = load_patients(args)
+    wanted = getattr(module, "USES", frozenset())
+    shared = {
+        "device": picked_device(args.method, args.device),
+        "gene_embedding": load_embedding(args.gene_embedding) if "gene_embedding" in wanted else None,
+        "gene_groups": load_groups(args, steps.settings_of(GroupSettings, args.groups), patients.genes, account)
+        if "gene_groups" in wanted
+        else None,
+        "cells": load_cells(args.cells) if "cells" in wanted else None,
+    }
+    results = []
+    tables = [rows for _, rows in FOLDS.read(args.folds).groupby(["repeat", "fold"])]
+    for roles in steps.progress(tables, what=f"folds of {args.model}"):
+        where = (args.model, str(roles["repeat"].iloc[0]), str(roles["fold"].iloc[0]))
+        result = fit_fold(
+            patients,
+            roles,
+            module,
+            settings=settings,
+            context=Context(args.seed, where, **shared),
+            horizons_days=args.horizons,
+        )
+        _note(account, result.left_out, "/".join(where))
+        results.append(result)
+    record = _record(args, settings)
+    RISK.write(pd.concat([r.risk for r in results], ignore_index=True), args.risk, provenance=record)
+    TRAINING.write(pd.concat([r.training for r in results], ignore_index=True), args.training, provenance=record)
+    header = {
+        "method": args.method,
+        "needs": sorted(needs_of(module, settings).predict),
+        "encoder": {**bags.encoder, "features": list(bags.feature_names)} if bags else None,
+        "horizons_days": args.horizons,
+    }
+    states = [FoldState(r.repeat, r.fold, *r.fitted.state(), r.train_risk) for r in results]
+    write_bundle(args.bundle, header, states, provenance=record)
+    account.write(args.ledger, provenance=record)
+
+
+def _note(account: Account, left_out: list, where: str) -> None:
+    """Count each part's patients in and out, with the names left out."""
+    for role in ("train", "validation", "test"):
+        parts = [part for part in left_out if part[0] == role]
+        for _, count, names, reason in parts:
+            account.leave_out("patient", f"{where}/{role}", names, reason)
+        if parts:
+            missing = sum(len(part[2]) for part in parts)
+            account.items("patient", f"{where}/{role}", n_in=parts[0][1], n_out=parts[0][1] - missing)
+
+
+def _record(args, settings: object) -> dict:
+    files = ("cohort", "folds", "expression", "alterations", "gene_embedding", "modules")
+    return steps.provenance(
+        f"survival/train_model {args.method}",
+        settings=settings,
+        seed=args.seed,
+        inputs={name: getattr(args, name) for name in files},
+    )
+
+
+if __name__ == "__main__":
+    steps.run(main)

@@ -1,0 +1,70 @@
+"""Tile features of patients: the feature files of all their slides, as one bag per patient."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from histoweave.errors import InputError
+from histoweave.formats.slides import FEATURES
+
+
+@dataclass(frozen=True)
+class SlideBags:
+    """Bags of patients, all of one encoder.
+
+    bags : per patient (tile, feature) float32, slide after slide; None without a slide
+    positions : per patient (tile, 2) level-0 px of the top left, NaN where unknown; None without a slide
+    slide_of_tile : per patient (tile,) name of the slide; feature_names : (feature,)
+    encoder : name, hash, mpp and tile_um, as the feature files state them
+    """
+
+    bags: list[np.ndarray | None]
+    positions: list[np.ndarray | None]
+    slide_of_tile: list[np.ndarray | None]
+    feature_names: tuple[str, ...]
+    encoder: dict
+
+
+def read_bags(folder: str | Path, slides: Sequence[Sequence[str]]) -> SlideBags:
+    """Read ``<folder>/<slide>.h5ad`` for the `slides` of each patient.
+
+    Raises InputError if a file is missing or not of the same encoder and width as the first.
+    """
+    bags, positions, owners = [], [], []
+    names: tuple[str, ...] = ()
+    encoder: dict = {}
+    first = ""
+    for of_patient in slides:
+        tiles, places, owner = [], [], []
+        for slide in of_patient:
+            data = FEATURES.read(Path(folder) / f"{slide}.h5ad")
+            if not first:
+                first, names, encoder = slide, tuple(map(str, data.var_names)), _encoder(data.uns)
+            _same(slide, data, first, names, encoder)
+            tiles.append(np.asarray(data.X, dtype=np.float32))
+            places.append(np.asarray(data.obsm["spatial"], dtype=np.float64))
+            owner.append(np.full(data.n_obs, slide))
+        for made, parts in ((bags, tiles), (positions, places), (owners, owner)):
+            made.append(np.concatenate(parts) if parts else None)
+    return SlideBags(bags, positions, owners, names, encoder)
+
+
+def _encoder(uns: dict) -> dict:
+    return {
+        "name": str(uns.get("encoder", "")),
+        "hash": str(uns.get("encoder_hash", "")),
+        "tile_um": float(uns.get("tile_um", "nan")),
+        "mpp": float(uns.get("mpp", "nan")),
+    }
+
+
+def _same(slide: str, data: object, first: str, names: tuple[str, ...], encoder: dict) -> None:
+    found = _encoder(data.uns)
+    if data.n_vars != len(names) or found["hash"] != encoder["hash"]:
+        msg = (
+            f"slide '{slide}' has {data.n_vars} features of encoder '{found['name']}', slide '{first}' has "
+            f"{len(names)} of '{encoder['name']}'. Extract all slides with one encoder (slides.encoder)."
+        )
+        raise InputError(msg)

@@ -1,0 +1,114 @@
+"""Gated attention over the tiles of a patient's slides, a linear risk, Cox loss: the baseline of bag models.
+
+Source: Ilse et al. 2018, "Attention-based deep multiple instance learning" (arXiv:1802.04712).
+
+| symbol | name here | axes | meaning |
+|---|---|---|---|
+| h_k | encode(tiles) | (patient, tile, hidden) | embedding of tile k |
+| a_k | attention | (patient, tile) | softmax of gated attention (eq. 8, 9) |
+| z | pooled | (patient, hidden) | sum_k a_k h_k (eq. 7) |
+
+Deviations: a Cox loss in place of the Bernoulli likelihood, since the outcome is a time; dropout.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from histoweave.survival.bags import AttentionPooling, Batch, BatchSource, FeatureScale, GatedAttention
+from histoweave.survival.interface import SLIDE, Context, Patients
+from histoweave.survival.losses import cox_loss
+from histoweave.survival.network import (
+    NetworkFitted,
+    cox_curve,
+    load_network,
+    no_vectors,
+    restored_curve,
+    restored_scale,
+    seeded,
+)
+from histoweave.survival.train import Outputs, TrainSettings, train_network
+
+NAME = "abmil_wsi"
+NEEDS_TRAIN = NEEDS_PREDICT = frozenset({SLIDE})
+
+
+@dataclass(frozen=True)
+class AbmilSettings:
+    """Widths of the tile embedding and of the attention, dropout, bound of standardised features, ties of the loss."""
+
+    section: ClassVar[str] = "survival.abmil_wsi"
+    hidden: int
+    attention: int
+    dropout: float
+    clip: float
+    ties: str
+    training: TrainSettings
+
+
+Settings = AbmilSettings
+
+
+class Abmil(nn.Module):
+    """Tiles -> risk."""
+
+    def __init__(self, n_features: int, *, hidden: int, attention: int, dropout: float) -> None:
+        super().__init__()
+        encode = nn.Sequential(nn.Linear(n_features, hidden), nn.ReLU(), nn.Dropout(dropout))
+        self.pool = AttentionPooling(encode, GatedAttention(hidden, attention, dropout=dropout))
+        self.risk = nn.Linear(hidden, 1)
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Return ``risk`` (patient,)."""
+        pooled, _ = self.pool(batch.tiles, batch.mask)  # (patient, hidden)
+        return {"risk": self.risk(pooled)[:, 0]}
+
+    def attention(self, batch: Batch) -> torch.Tensor:
+        """(patient, tile) attention weights."""
+        return self.pool(batch.tiles, batch.mask)[1]
+
+
+def fit(train: Patients, validation: Patients, *, settings: AbmilSettings, context: Context) -> NetworkFitted:
+    """Train; the inner validation part picks the epoch."""
+    for part in (train, validation):
+        part.require(NEEDS_TRAIN, method=NAME)
+    scale = FeatureScale.fitted(train.bags, clip=settings.clip)
+    sources = [BatchSource(part, scale=scale, vectors={}, device=context.device) for part in (train, validation)]
+    network = seeded(Abmil, context, len(train.feature_names), **_widths(settings))
+
+    def loss(outputs: Outputs, targets: Batch) -> torch.Tensor:
+        return cox_loss(outputs["risk"], targets.time_days, targets.event, ties=settings.ties)
+
+    history = train_network(network, *sources, loss=loss, settings=settings.training, context=context)
+    meta = {**_widths(settings), "n_features": len(train.feature_names), "training": asdict(settings.training)}
+    curve = cox_curve(network, *sources, settings.training)
+    return _fitted(network, scale, settings.training, curve, meta, context.device, history)
+
+
+def _widths(settings: AbmilSettings) -> dict:
+    return {"hidden": settings.hidden, "attention": settings.attention, "dropout": settings.dropout}
+
+
+def _fitted(
+    network: nn.Module,
+    scale: FeatureScale,
+    training: TrainSettings,
+    curve: object,
+    meta: dict,
+    device: object,
+    history: list[dict],
+) -> NetworkFitted:
+    return NetworkFitted(
+        NAME, NEEDS_PREDICT, network, scale, no_vectors, training, curve, device, meta, history=history
+    )
+
+
+def restore(tensors: dict[str, np.ndarray], meta: dict) -> NetworkFitted:
+    """Inverse of ``state``."""
+    widths = {name: meta[name] for name in ("hidden", "attention", "dropout")}
+    network = load_network(Abmil(meta["n_features"], **widths), tensors, method=NAME)
+    curve, scale = restored_curve(tensors, meta), restored_scale(tensors, meta)
+    return _fitted(network, scale, TrainSettings(**meta["training"]), curve, meta, "cpu", [])
