@@ -83,6 +83,16 @@ def write_generic(
     return path
 
 
+def zero_tile(path: Path, number: int) -> None:
+    """Overwrite one stored tile of level 0 with zeros."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        place, count = page.dataoffsets[number], page.databytecounts[number]
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes(count))
+
+
 class Array:
     """A slide in memory, for tests of what stands on the reader; levels by factors of 2."""
 

@@ -76,5 +76,12 @@ def test_no_resolution_no_tiles():
         cut(Array(PICTURE, mpp=None))
 
 
+def test_fluorescence_is_refused():
+    dark = np.zeros((300, 300, 3), dtype=np.uint8)
+    dark[40:80, 50:90] = (10, 20, 240)
+    with pytest.raises(InputError, match="as a fluorescence scan is. Give brightfield"):
+        cut(Array(dark, mpp=0.5))
+
+
 def test_a_slide_of_one_pixel_has_no_tiles():
     assert cut(Array(np.full((1, 1, 3), 240, dtype=np.uint8), mpp=0.5)).tiles.empty

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from unit.slides.pretend import tissue_picture, write_aperio, write_generic
+from unit.slides.pretend import tissue_picture, write_aperio, write_generic, zero_tile
 
 from histoweave.errors import InputError
-from histoweave.slides.reader import OpenSlideReader, UnreadablePart, check_size, exact_downsample, on_white, open_slide
+from histoweave.slides.reader import OpenSlideReader, UnreadablePart, check_size, exact_downsample, on_white
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +42,11 @@ def test_transparent_pixels_lie_on_white():
     assert on_white(rgba)[0].tolist() == [[10, 20, 30], [255, 255, 255], [177, 177, 177]]
 
 
-def zero_tile(path, number):
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
-        place, count = page.dataoffsets[number], page.databytecounts[number]
-    with path.open("r+b") as file:
-        file.seek(place)
-        file.write(bytes(count))
-
-
 def test_a_damaged_part_does_not_hide_the_others(tmp_path, picture):
     path = write_aperio(tmp_path / "a.svs", picture, mpp=0.5)
-    whole = open_slide(path).read(0, 0, 256, 256, 256)
+    whole = OpenSlideReader(path).read(0, 0, 256, 256, 256)
     zero_tile(path, 0)
-    slide = open_slide(path)
+    slide = OpenSlideReader(path)
     with pytest.raises(UnreadablePart):
         slide.read(0, 0, 0, 100, 100)
     assert np.array_equal(slide.read(0, 0, 256, 256, 256), whole)
@@ -66,14 +55,14 @@ def test_a_damaged_part_does_not_hide_the_others(tmp_path, picture):
 def test_what_is_no_slide_is_refused(tmp_path):
     (tmp_path / "text.svs").write_text("this is text\n" * 100)
     with pytest.raises(InputError, match=r"text.svs cannot be opened as a slide"):
-        open_slide(tmp_path / "text.svs")
+        OpenSlideReader(tmp_path / "text.svs")
 
 
 def test_half_a_file_is_refused(tmp_path, picture):
     path = write_aperio(tmp_path / "half.svs", picture, mpp=0.5)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=r"half.svs cannot be opened"):
-        open_slide(path)
+        OpenSlideReader(path)
 
 
 @pytest.mark.parametrize("size", [(2**21, 2**21), (0, 5), (10**12, 10**12)])

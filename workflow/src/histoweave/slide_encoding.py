@@ -15,7 +15,7 @@ from histoweave.formats.files import fingerprint
 from histoweave.slide_runs import Row, blank, digest
 from histoweave.slides.cut import read_tiles
 from histoweave.slides.encoders import Encoder, EncoderSettings, encode_all, make_encoder
-from histoweave.slides.reader import open_slide
+from histoweave.slides.opening import open_slide
 from histoweave.slides.tiling import Grid, TileSettings
 
 _BATCH = 32

@@ -13,7 +13,7 @@ from histoweave.slides.reader import Slide, UnreadablePart
 from histoweave.slides.resample import reduce_whole, resample_area
 from histoweave.slides.resolution import Resolution, ResolutionSettings, resolve
 from histoweave.slides.tiling import Grid, TileSettings, place_tiles, plan_grid, tile_cover
-from histoweave.slides.tissue import Tissue, TissueSettings, find_tissue
+from histoweave.slides.tissue import Tissue, TissueSettings, check_brightfield, find_tissue
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def cut_slide(slide: Slide, *, given_mpp: float | None, name: str, thumbnail_px:
     overview, thumbnail = read_overviews(
         slide, mpp=resolution.mpp, mask_um=settings.tissue.mask_um, thumbnail_px=thumbnail_px
     )
+    check_brightfield(overview.pixels)
     masks = find_tissue(overview.pixels, um=resolution.mpp * overview.downsample, settings=settings.tissue)
     size = slide.levels[0].width, slide.levels[0].height
     tiles = place_tiles(

@@ -111,8 +111,3 @@ def check_size(width: int, height: int, *, name: str) -> None:
     if width <= 0 or height <= 0 or width * height > MOST_PIXELS:
         msg = f"{name} claims {width} x {height} pixels; the file is damaged, scan or export it again"
         raise InputError(msg)
-
-
-def open_slide(path: str | Path) -> Slide:
-    """Open a slide file with the fastest reader that gives its exact pixels."""
-    return OpenSlideReader(path)

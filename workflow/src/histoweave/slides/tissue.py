@@ -12,8 +12,11 @@ from typing import ClassVar
 import numpy as np
 from scipy import ndimage
 
+from histoweave.errors import InputError
+
 _GLASS_PERCENTILE = 95
 _GLASS_LEAST = 200
+_DARK = 128
 _CLOSING_UM = 24.0
 _MEDIAN_SIDE = 7
 
@@ -46,6 +49,14 @@ class Tissue:
 
     tissue: np.ndarray
     ink: np.ndarray
+
+
+def check_brightfield(pixels: np.ndarray) -> None:
+    """Raise InputError for an overview (row, column, rgb) uint8 on a dark ground, as of a fluorescence scan."""
+    brightest = pixels.max(axis=2)
+    if np.percentile(brightest, _GLASS_PERCENTILE) < _DARK:
+        msg = "the slide is dark nearly everywhere, as a fluorescence scan is. Give brightfield (H&E) slides only"
+        raise InputError(msg)
 
 
 def find_tissue(pixels: np.ndarray, *, um: float, settings: TissueSettings) -> Tissue:
