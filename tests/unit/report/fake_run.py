@@ -1,5 +1,8 @@
 """A small results folder that looks like a finished run, for the tests of the report."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -7,6 +10,10 @@ from PIL import Image
 from histoweave.formats import genegraph, slides, survival
 from histoweave.formats.evaluation import AT_RISK, COMPARISONS, KAPLAN_MEIER, LOGRANK, METRICS
 from histoweave.formats.ledger import Account
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "workflow/rules"))
+from hwrules.config import check_config  # noqa: E402, the rules' own code lies beside the rules
 
 MODELS = ("cox_clinical", "abmil_wsi", "path_gptomic")
 FROM = {"step": "test", "settings": {}, "seed": 1, "inputs": {"table": "abc"}}
@@ -149,10 +156,16 @@ def make(root):
     return root
 
 
-def config(title="A <test> run"):
-    return {
-        "seed": 1,
-        "inputs": {"covariates": {"age": "numeric", "sex": "category"}, "endpoint": "OS"},
+def config():
+    """A whole config with the schema's defaults, as a rule gives it to the report."""
+    given = {
+        "inputs": {
+            "slides": "slides.tsv",
+            "patients": "patients.tsv",
+            "datasets": "datasets.tsv",
+            "covariates": {"age": "numeric", "sex": "category"},
+            "endpoint": "OS",
+        },
         "survival": {"models": {model: {"method": model} for model in MODELS}, "horizons_days": [365, 1825]},
-        "report": {"title": title, "figures": {"modules_shown": 2, "reference_model": "cox_clinical"}},
     }
+    return check_config(given, ROOT / "workflow/schemas/config.schema.yaml", source="test")

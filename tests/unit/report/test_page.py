@@ -4,26 +4,27 @@ import re
 import pytest
 from unit.report import fake_run
 
-from histoweave.formats.report import read_results
+from histoweave.formats.report import read_results, read_texts
 from histoweave.report.derived import derived
 from histoweave.report.page import pictures_of, render, sections_of
 from histoweave.report.run import Run
 
 
-def run_of(folder, figures=()):
+def run_of(root, folder, figures=()):
+    texts = read_texts(root / "workflow/report", root / "envs", root / "config/demo/datasets.tsv")
     results = read_results(folder, fake_run.MODELS)
     return Run(
-        tables=derived(results.tables, fake_run.MODELS),
+        tables=derived(results.tables, fake_run.MODELS) | {"datasets": texts.datasets},
         files=results.files,
         config=fake_run.config(),
         pictures=pictures_of(figures, {"heatmap": "Slide heatmap\n\nLeft the\nslide."}),
         records=results.records,
-        texts={"versions": {"torch": "2.13.0"}},
+        texts=texts.others,
     )
 
 
 def page_of(root, folder, figures=()):
-    return render(run_of(folder, figures), templates=root / "workflow/report", title="A <test> run")
+    return render(run_of(root, folder, figures), templates=root / "workflow/report", title="A <test> run")
 
 
 class Tags(html.parser.HTMLParser):
@@ -88,7 +89,7 @@ def test_without_any_table_each_section_still_says_what_is_missing(root, tmp_pat
     text = page_of(root, tmp_path)
     assert "survival/cohort.parquet was not written by this run" in text
     assert "evaluation/metrics.parquet was not written by this run" in text
-    assert len(sections_of(run_of(tmp_path))) == text.count("<section id=")
+    assert len(sections_of(run_of(root, tmp_path))) == text.count("<section id=")
 
 
 def test_anchors_are_unique_and_reachable(page):
@@ -100,4 +101,17 @@ def test_anchors_are_unique_and_reachable(page):
 
 def test_within_noise_is_said_in_words(page):
     assert "within noise" in page
-    assert "clear of zero" not in page
+
+
+def test_headings_sort_as_buttons_and_numbers_carry_their_value(page):
+    assert 'data-sort="0.6"' in page
+    sources = page.count('<th scope="col">source</th>')
+    assert page.count("<th ") - sources == page.count('<button type="button">')
+
+
+def test_simulated_cohorts_are_called_so(root, results):
+    run = run_of(root, results)
+    plain = render(run, templates=root / "workflow/report", title="x")
+    run.config["simulate"] = {"folder": "demo-data"}
+    assert "The cohort is simulated" in render(run, templates=root / "workflow/report", title="x")
+    assert "The cohort is simulated" not in plain

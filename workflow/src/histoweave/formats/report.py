@@ -139,7 +139,11 @@ class Texts:
 def read_texts(templates: Path, envs: Path, datasets: Path | None) -> Texts:
     """Read captions (``captions/<figure>.rst``: title in the first line), the environments' pins, and `datasets`."""
     captions = {path.stem: path.read_text(encoding="utf-8") for path in sorted((templates / "captions").glob("*.rst"))}
-    others = {"versions": read_versions(envs)}
+    others: dict[str, object] = {"versions": read_versions(envs)}
+    for name, file in (("methods", "methods.txt.j2"), ("references", "references.bib")):
+        others[name] = (templates / file).read_text(encoding="utf-8")
+    for name in ("tripod_ai", "remark"):
+        others[name] = yaml.safe_load((templates / f"{name}.yaml").read_text(encoding="utf-8"))
     table = pd.read_csv(datasets, sep="\t") if datasets is not None else None
     return Texts(captions, table, others)
 

@@ -10,7 +10,7 @@ from histoweave.plots.style import GREY, colour, dashes, describe, figure_of
 
 @figure_of
 def calibration(groups: pd.DataFrame) -> Figure:
-    """Observed against predicted risk of an event by the horizon, a panel per model, with 95 % intervals.
+    """Observed against predicted risk of an event by the horizon, a panel per model, with intervals.
 
     groups : ``model``, ``horizon_days``, ``predicted``, ``observed``, ``lower``, ``upper``; one row per group of
         patients of similar predicted risk. On the dashed line predictions are met.

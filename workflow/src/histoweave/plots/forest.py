@@ -34,7 +34,7 @@ def forest(rows: pd.DataFrame, *, quantity: str, reference: float, log_scale: bo
         axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(quantity)
     said = "; ".join(f"{row.label} {numbers(row)}" for row in rows.itertuples())
-    return describe(figure, f"{quantity} with 95 % intervals; the dashed line marks {reference:g}. {said}.")
+    return describe(figure, f"{quantity} with intervals; the dashed line marks {reference:g}. {said}.")
 
 
 def numbers(row: object) -> str:

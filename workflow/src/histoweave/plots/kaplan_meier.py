@@ -13,7 +13,7 @@ _MOST_TICKS = 8
 
 @figure_of
 def kaplan_meier(curves: pd.DataFrame, at_risk: pd.DataFrame, *, note: str) -> Figure:
-    """Survival per group as steps with 95 % bands, and how many are at risk at the marked times.
+    """Survival per group as steps with bands, and how many are at risk at the marked times.
 
     curves : per group and time ``group``, ``time_days`` (ascending), ``survival``, ``lower``, ``upper``
     at_risk : per group and marked time ``group``, ``time_days``, ``at_risk``

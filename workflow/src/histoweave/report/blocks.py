@@ -19,6 +19,22 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Code:
+    """Text in fixed-width letters."""
+
+    text: str
+    kind: str = "code"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Numbered entries."""
+
+    entries: Sequence[str]
+    kind: str = "listing"
+
+
+@dataclass(frozen=True)
 class Picture:
     """A figure: `source` is a data URI, or empty where the figure could not be drawn and `alt` says why."""
 
@@ -32,11 +48,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a table's cell shows, what it is sorted by, and whether it stands at the right like a number."""
+    """What a table's cell shows, what it is sorted by, whether it stands at the right, and what it links to."""
 
     text: str
     sort: str = ""
     number: bool = False
+    link: str = ""
 
 
 @dataclass(frozen=True)

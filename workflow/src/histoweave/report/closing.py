@@ -1,22 +1,37 @@
 """The last sections: limits, what was left out, and where everything comes from."""
 
 import json
-from dataclasses import dataclass
 
 import pandas as pd
 
-from histoweave.report.blocks import Section, Text, table_of
+from histoweave.report.blocks import Code, Section, Text, table_of
 from histoweave.report.run import Run
 
 _MOST_ROWS = 2000
 
 
-@dataclass(frozen=True)
-class Code:
-    """Text in fixed-width letters."""
+LIMITS = (
+    "Internal evaluation: all patients come from the same tables. An interval that is clear of zero here does not say"
+    " that a model holds at another hospital.",
+    "Several models are compared; the best one of several is judged too well. Trust the comparison that you named"
+    " before seeing results.",
+    "Folds of one repeat share training patients, so fold results are not independent; the tests over repeats allow"
+    " for that, intervals from the bootstrap do not contain the variation of training anew.",
+    "Attention and gene modules describe what a model uses. They are no causes, and other models use other things.",
+    "Censoring is taken to be unrelated to prognosis given the fold; the data cannot prove it.",
+    "Batches of slides, stains and scanners differ between sites; the audits tell how well features give a site away.",
+)
 
-    text: str
-    kind: str = "code"
+
+def limits_section(run: Run) -> Section:
+    """What the design cannot tell, and what this run lacks."""
+    blocks: list = [Text(text) for text in LIMITS]
+    lacking = [name for name in ("slides_qc", "gene_embedding", "metrics") if not run.has(name)]
+    if lacking:
+        blocks.append(Text(f"This run lacks: {', '.join(run.files[name] for name in lacking)}.", "caution"))
+    if run.config.get("simulate"):
+        blocks.append(Text("The cohort is simulated: nothing here is a finding about patients.", "caution"))
+    return Section("limits", "Limits", blocks)
 
 
 def failed_section(run: Run) -> Section:

@@ -16,7 +16,7 @@ def flow_section(run: Run) -> Section:
         return Section("flow", "Participants", [*blocks, run.absent("cohort")])
     cohort = run.table("cohort")
     covariates = dict(run.config["inputs"].get("covariates") or {})
-    if "site" in cohort:
+    if cohort["site"].replace("", pd.NA).notna().any():
         covariates["site"] = "category"
     rows = baseline(cohort, covariates)
     headings = {"variable": "variable", "level": "level", "all": "all", "event": "with event"}
@@ -40,7 +40,7 @@ def endpoint_section(run: Run) -> Section:
         f" patients are censored at their last contact. {told['events']:,} of {told['patients']:,} patients"
         f" ({100 * told['share']:.0f} %) had an event. Median follow-up (reverse Kaplan-Meier) {length}."
     )
-    blocks = [Text(text)]
+    blocks: list = [Text(text), *run.named("follow_up")]
     horizons = run.config.get("survival", {}).get("horizons_days") or []
     if horizons:
         years = ", ".join(f"{days:,.0f} days ({days / 365.25:.1f} years)" for days in horizons)

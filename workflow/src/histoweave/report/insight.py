@@ -1,6 +1,6 @@
 """The sections on what the models saw: gene graph and slides."""
 
-from histoweave.report.blocks import Section, Text, table_of
+from histoweave.report.blocks import Section, Table, Text, cell, interval_cell, table_of
 from histoweave.report.run import Run
 
 
@@ -15,11 +15,17 @@ def genes_section(run: Run) -> Section:
         blocks.append(table_of(sizes, headings, name="modules", caption="Gene modules"))
     else:
         blocks.append(run.absent("modules"))
+    blocks += run.named("gene_quality")
     if run.has("graph_metrics"):
         frame = run.table("graph_metrics")
+        rows = [
+            [cell(row["method"]), cell(row["metric"]), interval_cell(row["value"], row["lower"], row["upper"])]
+            for row in frame.to_dict("records")
+        ]
+        columns = ["method", "metric", "value (interval)"]
         caption = "Quality of the gene embedding beside its controls"
-        headings = {name: name for name in frame}
-        blocks.append(table_of(frame, headings, name="graph-metrics", caption=caption, file=run.files["graph_metrics"]))
+        file = run.files["graph_metrics"]
+        blocks.append(Table("graph-metrics", caption, columns, rows, file=file, rows_of=list(frame.index)))
     else:
         blocks.append(run.absent("graph_metrics"))
     return Section("genes", "Gene graph", blocks)

@@ -7,11 +7,13 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from histoweave.report import performance
 from histoweave.report.blocks import Picture, Section
-from histoweave.report.closing import failed_section, provenance_section
+from histoweave.report.checklists import checklists_section
+from histoweave.report.closing import failed_section, limits_section, provenance_section
 from histoweave.report.cohort import assays_section, endpoint_section, flow_section, lead, splits_section
 from histoweave.report.insight import genes_section, heatmaps_section
-from histoweave.report.performance import discrimination_section, use_section
+from histoweave.report.methods import methods_section
 from histoweave.report.run import Run
 
 SECTIONS = (
@@ -19,11 +21,18 @@ SECTIONS = (
     endpoint_section,
     assays_section,
     splits_section,
-    discrimination_section,
-    use_section,
+    performance.discrimination_section,
+    performance.calibration_section,
+    performance.use_section,
+    performance.added_section,
+    performance.subgroups_section,
     genes_section,
     heatmaps_section,
+    performance.robustness_section,
+    limits_section,
     failed_section,
+    methods_section,
+    checklists_section,
     provenance_section,
 )
 
