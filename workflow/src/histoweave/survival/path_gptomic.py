@@ -1,0 +1,361 @@
+"""Path-GPTOmic: slides and RNA, each through its own branch, balanced, in one Cox model.
+
+Source: Wang et al., ISBI 2024, doi:10.1109/ISBI56570.2024.10635171, arXiv:2403.11375.
+
+| symbol     | name here         | axes              | meaning                                              |
+|------------|-------------------|-------------------|------------------------------------------------------|
+| RNA -> z   | `genomic`         | (patient, hidden) | gene encoder, then MLP_A (see `regulation`)          |
+| G1         | `alterations`     | (patient, hidden) | self-normalising network of copy numbers, mutations  |
+| G_k        | `gene`            | (patient, hidden) | MLP_B([G1, z])                                       |
+| P_k        | `slide`           | (patient, hidden) | attention pooling of the patient's tiles             |
+| theta_k    | `fused`, `risk`   | (patient,)        | log hazard ratio, eq. 1                              |
+| theta^u_k  | `gene_logit`, ... | (patient,)        | a branch's part of theta                             |
+
+Deviations: the gene encoder may be the pipeline's own gene graphs instead of scGPT; patients are bags of tiles, pooled
+by gated attention, instead of regions through T2T-ViT; eq. 2 is divided by the number of events; tied times by Breslow
+or Efron; balance as in `modulation`. Each branch has a linear head of its own, trained on its vector without touching
+the branch (unless the balance rule says so): it gives the risk of a patient with one modality, and the monitor.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from histoweave.rng import derive_seed
+from histoweave.survival.bags import Batch, BatchSource, FeatureScale
+from histoweave.survival.balance import BRANCHES, balancing
+from histoweave.survival.baseline import Baseline
+from histoweave.survival.gene_encoders import EncoderSettings, GeneGraphEncoder, ProfileInput, RawEncoder
+from histoweave.survival.interface import EXPRESSION, SLIDE, Context, Needs, Patients, Prediction
+from histoweave.survival.modulation import BalanceSettings
+from histoweave.survival.path_gptomic_inputs import (
+    AlterationInput,
+    Inputs,
+    fit_profile,
+    load_module,
+    make_encoder,
+    run_frozen,
+    stage_one,
+    state_of_module,
+    wants_stage_one,
+)
+from histoweave.survival.path_gptomic_network import (
+    OWN_LOSS_TRAINS_BRANCH,
+    NetworkSettings,
+    PathGptomic,
+    fused_loss,
+    own_losses,
+)
+from histoweave.survival.regulation import Genomic, Regulated, RegulationSettings, deconvolve
+from histoweave.survival.train import TrainSettings, outputs_of, train_network
+
+_FLAT = 1e-6
+
+Baselines = dict[str, Baseline]
+
+
+@dataclass(frozen=True)
+class PathGptomicSettings:
+    """Settings of the method; see the schema for each key's meaning, range and default."""
+
+    section: ClassVar[str] = "survival.path_gptomic"
+    modalities: tuple[str, ...]
+    fusion: str
+    ties: str
+    members: int
+    encoder: EncoderSettings
+    regulation: RegulationSettings
+    balance: BalanceSettings
+    network: NetworkSettings
+    training: TrainSettings
+
+
+Settings = PathGptomicSettings
+
+
+_NESTED = {
+    "encoder": EncoderSettings,
+    "regulation": RegulationSettings,
+    "balance": BalanceSettings,
+    "network": NetworkSettings,
+    "training": TrainSettings,
+}
+
+
+def settings_from(values: Mapping) -> PathGptomicSettings:
+    """Settings from the JSON of a bundle."""
+    nested = {name: kind(**values[name]) for name, kind in _NESTED.items()}
+    return PathGptomicSettings(**(dict(values) | nested | {"modalities": tuple(values["modalities"])}))
+
+
+def needs(settings: PathGptomicSettings) -> Needs:
+    """Return what a patient must have: one of the model's modalities."""
+    names = {"slide": SLIDE, "gene": EXPRESSION}
+    either = frozenset({"|".join(names[modality] for modality in settings.modalities)})
+    return Needs(train=either, predict=either)
+
+
+def fit(
+    train: Patients, validation: Patients, *, settings: PathGptomicSettings, context: Context
+) -> "FittedPathGptomic":
+    """Fit inputs, stage 1 (where it runs) and the members of stage 2; see `interface`."""
+    train.require(needs(settings).train, method="path_gptomic")
+    inputs, regulated = fit_inputs(train, settings, context)
+    sources = [inputs.source(part, device=context.device) for part in (train, validation)]
+    networks, histories = [], []
+    for member in range(settings.members):
+        own = dataclasses.replace(context, names=(*context.names, f"member {member}"))
+        network = make_network(settings, inputs, regulated, own, train=train)
+        histories.append(train_member(network, *sources, settings=settings, context=own))
+        networks.append(network)
+    baselines = tuple(fit_baselines(network, sources, settings) for network in networks)
+    history = [*([] if regulated is None else regulated.report), *mean_history(histories)]
+    n_features = len(train.feature_names)
+    return FittedPathGptomic(settings, inputs, tuple(networks), baselines, regulated, n_features, tuple(history))
+
+
+def fit_inputs(train: Patients, settings: PathGptomicSettings, context: Context) -> tuple[Inputs, Regulated | None]:
+    """Everything before stage 2, from the training part alone."""
+    profile = alterations = regulated = None
+    if "gene" in settings.modalities:
+        staged = wants_stage_one(settings.regulation, context)
+        profile = fit_profile(train, settings.encoder, context, staged=staged)
+        alterations = AlterationInput.fitted(train)
+        regulated = stage_one(profile, settings.encoder, settings.regulation, context) if staged else None
+    clip = settings.network.feature_clip_sd
+    tiles = FeatureScale.fitted(train.bags, clip=clip) if "slide" in settings.modalities else None
+    inputs = Inputs(profile, tiles, alterations, None, None, None)
+    if regulated is None or not settings.regulation.freeze:
+        return inputs, regulated
+    z = run_frozen(regulated.network, inputs.profiles(train)[train.has(EXPRESSION)])
+    sd = z.std(axis=0)
+    sd = np.where(sd > _FLAT, sd, np.inf).astype(np.float32)
+    return dataclasses.replace(inputs, frozen=regulated.network, z_mean=z.mean(axis=0), z_sd=sd), regulated
+
+
+def make_network(
+    settings: PathGptomicSettings, inputs: Inputs, regulated: Regulated | None, context: Context, *, train: Patients
+) -> PathGptomic:
+    """Stage 2's network with fresh weights; a regulated encoder that may be tuned is copied into it."""
+    genomic = None
+    if inputs.profile is not None and inputs.frozen is None:
+        genomic = copy.deepcopy(regulated.network) if regulated else fresh_genomic(inputs.profile, settings, context)
+        genomic.to("cpu").calibrate(torch.from_numpy(inputs.profiles(train)[train.has(EXPRESSION)]))
+    torch.manual_seed(derive_seed(context.seed, *context.names, "weights"))
+    return build_network(settings, inputs, genomic, n_features=len(train.feature_names)).to(context.device)
+
+
+def build_network(
+    settings: PathGptomicSettings, inputs: Inputs, genomic: Genomic | None, *, n_features: int
+) -> PathGptomic:
+    """Network of the sizes that `inputs` gives."""
+    return PathGptomic(
+        settings.modalities,
+        settings.network,
+        fusion=settings.fusion,
+        rule=settings.balance.rule,
+        genomic=genomic,
+        z_width=inputs.z_width if genomic is None else settings.regulation.hidden,
+        n_features=n_features,
+        n_alterations=0 if inputs.alterations is None else len(inputs.alterations.names),
+    )
+
+
+def fresh_genomic(profile: ProfileInput, settings: PathGptomicSettings, context: Context) -> Genomic:
+    """Unregulated gene encoder with MLP_A."""
+    encoder = make_encoder(profile, settings.encoder, context, names=("encoder",))
+    torch.manual_seed(derive_seed(context.seed, *context.names, "MLP_A"))
+    own = settings.regulation
+    return Genomic(encoder, hidden=own.hidden, layers=own.layers, dropout=own.dropout)
+
+
+def train_member(
+    network: PathGptomic,
+    train: BatchSource,
+    validation: BatchSource,
+    *,
+    settings: PathGptomicSettings,
+    context: Context,
+) -> list[dict]:
+    """Train one network in place under the balance rule; returns its curve."""
+    fused = partial(fused_loss, ties=settings.ties)
+    if len(settings.modalities) == 1:
+        return train_network(network, train, validation, loss=fused, settings=settings.training, context=context)
+    own = partial(own_losses, ties=settings.ties)
+    weight = settings.balance.unimodal_weight if settings.balance.rule in OWN_LOSS_TRAINS_BRANCH else 1.0
+
+    def weighted(outputs: Mapping[str, Tensor], targets: Batch) -> Tensor:
+        return weight * own(outputs, targets)
+
+    hooks = balancing(
+        network,
+        network.branches(),
+        settings=settings.balance,
+        training=settings.training,
+        losses=(fused, weighted),
+        sources=(train, validation),
+    )
+    return train_network(
+        network,
+        train,
+        validation,
+        loss=lambda outputs, targets: fused(outputs, targets) + weighted(outputs, targets),
+        settings=settings.training,
+        context=context,
+        **vars(hooks),
+    )
+
+
+def fit_baselines(network: PathGptomic, sources: Sequence[BatchSource], settings: PathGptomicSettings) -> Baselines:
+    """Baseline hazard of each kind of risk (see `kinds_of`) over the outer training part."""
+    outputs = [outputs_of(network, source, settings.training) for source in sources]
+    joined = {name: torch.cat([part[name] for part in outputs]).cpu().numpy() for name in outputs[0]}
+    time = np.concatenate([source.time_days.numpy() for source in sources])
+    event = np.concatenate([source.event.numpy() for source in sources])
+    has = {f"has_{name}": np.concatenate([s.vectors[f"has_{name}"].numpy() > 0 for s in sources]) for name in BRANCHES}
+    found = {}
+    for kind, who in kinds_of(joined, has).items():
+        if (event[who] > 0).any():
+            found[kind] = Baseline.fitted(time[who], event[who], joined[kind][who])
+    return found
+
+
+def kinds_of(outputs: Mapping[str, np.ndarray], has: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Who (patient,) can have each kind of risk: those with both modalities the fused one, and so on."""
+    if "fused" not in outputs:
+        return {"risk": np.ones(len(outputs["risk"]), dtype=bool)}
+    gene, slide = has["has_gene"], has["has_slide"]
+    return {"fused": gene & slide, "gene": gene, "slide": slide}
+
+
+def mean_history(histories: Sequence[Sequence[Mapping]]) -> list[dict]:
+    """Mean of the members' curves, row by row of (epoch, part, quantity)."""
+    collected: dict[tuple, list[float]] = {}
+    for row in (row for history in histories for row in history):
+        collected.setdefault((row["epoch"], row["part"], row["quantity"]), []).append(row["value"])
+    keys = ("epoch", "part", "quantity")
+    return [dict(zip(keys, key, strict=True)) | {"value": float(np.mean(v))} for key, v in collected.items()]
+
+
+@dataclass(frozen=True)
+class FittedPathGptomic:
+    """Fitted networks; see `interface.Fitted`. baselines : per member, kind of risk -> its baseline hazard."""
+
+    settings: PathGptomicSettings
+    inputs: Inputs
+    networks: tuple[PathGptomic, ...]
+    baselines: tuple[Baselines, ...]
+    regulated: Regulated | None
+    n_features: int
+    history: tuple[Mapping, ...]
+
+    def predict(self, patients: Patients, horizons_days: Sequence[float]) -> Prediction:
+        """Risk and survival of every patient with one of the model's modalities; the mean over members.
+
+        Risks are centred per kind on the training part, so that patients with one modality stand in one ranking with
+        the others. `more` holds the branches' own risks (NaN where a modality is missing) and, after stage 1, the
+        deconvolved cell-type proportions.
+        """
+        patients.require(needs(self.settings).predict, method="path_gptomic")
+        device = next(self.networks[0].parameters()).device
+        source = self.inputs.source(patients, device=device)
+        has = {f"has_{name}": source.vectors[f"has_{name}"].numpy() > 0 for name in BRANCHES}
+        parts = []
+        for network, baselines in zip(self.networks, self.baselines, strict=True):
+            outputs = outputs_of(network, source, self.settings.training)
+            values = {name: tensor.cpu().numpy() for name, tensor in outputs.items()}
+            parts.append(_member_prediction(values, has, baselines, horizons_days))
+        mean = {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
+        more = {name: values for name, values in mean.items() if name not in ("risk", "survival")}
+        return Prediction(mean["risk"], mean["survival"], more | self._proportions(patients))
+
+    def _proportions(self, patients: Patients) -> dict[str, np.ndarray]:
+        """Deconvolved proportions (patient, type), NaN without expression."""
+        if self.regulated is None:
+            return {}
+        found = np.full((len(patients), len(self.regulated.types)), np.nan)
+        has = patients.has(EXPRESSION)
+        if has.any():
+            found[has] = deconvolve(self.regulated, self.inputs.profiles(patients)[has])
+        return {f"proportion_{name}": found[:, column] for column, name in enumerate(self.regulated.types)}
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Arrays by name, and the JSON-able rest; `restore` is the inverse."""
+        arrays, meta = self.inputs.state()
+        meta |= {"settings": dataclasses.asdict(self.settings), "baselines": [], "n_features": self.n_features}
+        for member, (network, baselines) in enumerate(zip(self.networks, self.baselines, strict=True)):
+            arrays |= state_of_module(f"member{member}", network)
+            found = {kind: baseline.state() for kind, baseline in baselines.items()}
+            arrays |= {
+                f"member{member}.{kind}.{name}": a for kind, (own, _) in found.items() for name, a in own.items()
+            }
+            meta["baselines"].append({kind: own for kind, (_, own) in found.items()})
+        if self.regulated is not None:
+            meta["types"] = list(self.regulated.types)
+            arrays |= state_of_module("stage1", self.regulated.network) | state_of_module("types", self.regulated.head)
+        return arrays, meta
+
+
+def _member_prediction(
+    values: Mapping[str, np.ndarray],
+    has: Mapping[str, np.ndarray],
+    baselines: Baselines,
+    horizons_days: Sequence[float],
+) -> dict[str, np.ndarray]:
+    """Risk and survival per patient, from the fused risk where both modalities are there."""
+    n = len(values["risk"])
+    out = {"risk": np.full(n, np.nan), "survival": np.full((n, len(horizons_days)), np.nan)}
+    kinds = kinds_of(values, has)
+    for kind in sorted(kinds, key=("slide", "gene", "fused", "risk").index):  # later ones go first in rank
+        who, baseline = kinds[kind], baselines.get(kind)
+        if baseline is None:
+            continue
+        out["risk"][who] = values[kind][who] - baseline.centre
+        out["survival"][who] = baseline.survival(values[kind][who], horizons_days)
+        if kind in BRANCHES:
+            out[f"risk_{kind}"] = np.where(who, values[kind] - baseline.centre, np.nan)
+    return out
+
+
+def restore(tensors: Mapping[str, np.ndarray], meta: Mapping) -> FittedPathGptomic:
+    """Inverse of `FittedPathGptomic.state`."""
+    settings = settings_from(meta["settings"])
+    regulated = None
+    if "types" in meta:
+        genomic = load_genomic("stage1", tensors, settings)
+        head = nn.Linear(settings.regulation.hidden, len(meta["types"]))
+        regulated = Regulated(genomic, load_module("types", head, tensors), tuple(meta["types"]), ())
+    inputs = Inputs.restored(tensors, meta, frozen=regulated.network if regulated else None)
+    networks, baselines = [], []
+    for member, kinds in enumerate(meta["baselines"]):
+        prefix = f"member{member}"
+        tuned = inputs.profile is not None and inputs.frozen is None
+        genomic = load_genomic(f"{prefix}.genomic", tensors, settings) if tuned else None
+        network = build_network(settings, inputs, genomic, n_features=meta["n_features"])
+        networks.append(load_module(prefix, network, tensors))
+        baselines.append({kind: _curve(tensors, f"curve{member}.{kind}.", own) for kind, own in kinds.items()})
+    return FittedPathGptomic(settings, inputs, tuple(networks), tuple(baselines), regulated, meta["n_features"], ())
+
+
+def load_genomic(prefix: str, tensors: Mapping[str, np.ndarray], settings: PathGptomicSettings) -> Genomic:
+    """Gene encoder with MLP_A from a bundle's arrays."""
+    own = settings.regulation
+    vectors, mean = tensors.get(f"{prefix}.encoder.vectors"), tensors[f"{prefix}.mean"]
+    size = settings.encoder
+    encoder = (
+        RawEncoder(len(mean)) if vectors is None else GeneGraphEncoder(vectors, dim=size.token_dim, heads=size.heads)
+    )
+    genomic = Genomic(encoder, hidden=own.hidden, layers=own.layers, dropout=own.dropout)
+    return load_module(prefix, genomic, tensors)
+
+
+def _curve(tensors: Mapping[str, np.ndarray], prefix: str, meta: Mapping) -> Baseline:
+    own = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+    return Baseline.restored(own, dict(meta))

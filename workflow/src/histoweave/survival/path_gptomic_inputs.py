@@ -1,0 +1,230 @@
+"""What stands before Path-GPTOmic's network: from patients to its input tensors, fitted on the training part."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from histoweave.device import torch_generator
+from histoweave.errors import InputError
+from histoweave.rng import derive_seed, generator
+from histoweave.survival.bags import BatchSource, FeatureScale
+from histoweave.survival.gene_encoders import (
+    EncoderSettings,
+    GeneGraphEncoder,
+    ProfileInput,
+    RawEncoder,
+    fit_input,
+    panel_vectors,
+)
+from histoweave.survival.interface import EXPRESSION, SLIDE, Context, Patients
+from histoweave.survival.regulation import (
+    Genomic,
+    Regulated,
+    RegulationSettings,
+    make_mixtures,
+    marker_scores,
+    regulate,
+)
+
+_SHARPNESS = 6.0
+_ALTERATION_BOUND = 5.0
+
+
+@dataclass(frozen=True)
+class AlterationInput:
+    """Scaling of copy numbers and mutations: names, mean and sd (alteration,) of the training part."""
+
+    names: tuple[str, ...]
+    mean: np.ndarray
+    sd: np.ndarray
+
+    @classmethod
+    def fitted(cls, patients: Patients) -> "AlterationInput | None":
+        """Fit on the training part; None where nobody has any."""
+        if patients.alterations is None or not np.isfinite(patients.alterations).any():
+            return None
+        known = np.isfinite(patients.alterations)
+        values = np.where(known, patients.alterations, 0.0)
+        n = np.maximum(known.sum(axis=0), 1)
+        mean = values.sum(axis=0) / n
+        sd = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / n)
+        return cls(patients.alteration_names, mean, np.where(sd > 1e-8, sd, np.inf))
+
+    def __call__(self, patients: Patients) -> np.ndarray:
+        """Return (patient, alteration) float32; the training mean where a value is unknown."""
+        place = {name: column for column, name in enumerate(patients.alteration_names)}
+        columns = [place.get(name) for name in self.names]
+        out = np.zeros((len(patients), len(self.names)), dtype=np.float32)
+        if patients.alterations is not None:
+            for target, column in enumerate(columns):
+                if column is not None:
+                    out[:, target] = (patients.alterations[:, column] - self.mean[target]) / self.sd[target]
+        return np.clip(np.nan_to_num(out), -_ALTERATION_BOUND, _ALTERATION_BOUND)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Turns patients into the network's inputs.
+
+    profile : of RNA; tiles : scaling of tile features; alterations : of copy numbers and mutations
+    frozen : gene encoder that stage 2 leaves as it is, with mean and sd of its z over the training part
+    """
+
+    profile: ProfileInput | None
+    tiles: FeatureScale | None
+    alterations: AlterationInput | None
+    frozen: Genomic | None
+    z_mean: np.ndarray | None
+    z_sd: np.ndarray | None
+
+    @property
+    def z_width(self) -> int:
+        """Length of z where the regulated encoder stays frozen; 0 elsewhere."""
+        return 0 if self.z_mean is None else len(self.z_mean)
+
+    def profiles(self, patients: Patients) -> np.ndarray:
+        """Encoder input (patient, gene) float32; zeros for patients without expression."""
+        has = patients.has(EXPRESSION)
+        values = np.zeros((len(patients), len(self.profile.genes)), dtype=np.float32)
+        if has.any():
+            values[has] = self.profile(patients.expression[has], patients.genes)
+        return values
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Arrays, and the JSON-able rest, without the frozen encoder."""
+        arrays, meta = ({}, {}) if self.profile is None else self.profile.state()
+        meta = {"profile": meta or None}
+        if self.tiles is not None:
+            arrays |= {"tiles.mean": self.tiles.mean, "tiles.sd": self.tiles.sd}
+            meta["tile_clip"] = self.tiles.clip
+        if self.alterations is not None:
+            arrays |= {"alterations.mean": self.alterations.mean, "alterations.sd": self.alterations.sd}
+            meta["alterations"] = list(self.alterations.names)
+        if self.frozen is not None:
+            arrays |= {"z.mean": self.z_mean, "z.sd": self.z_sd}
+        return arrays, meta
+
+    @classmethod
+    def restored(cls, tensors: Mapping[str, np.ndarray], meta: Mapping, *, frozen: Genomic | None) -> "Inputs":
+        """Inverse of `state`; `frozen` is used if it was frozen then."""
+        profile = ProfileInput.restored(tensors, meta["profile"]) if meta["profile"] else None
+        tiles = alterations = None
+        if "tile_clip" in meta:
+            tiles = FeatureScale(tensors["tiles.mean"], tensors["tiles.sd"], meta["tile_clip"])
+        if "alterations" in meta:
+            names = tuple(meta["alterations"])
+            alterations = AlterationInput(names, tensors["alterations.mean"], tensors["alterations.sd"])
+        z_mean, z_sd = tensors.get("z.mean"), tensors.get("z.sd")
+        return cls(profile, tiles, alterations, frozen if z_mean is not None else None, z_mean, z_sd)
+
+    def source(self, patients: Patients, *, device: torch.device | str) -> BatchSource:
+        """Batches of `patients` for the network."""
+        vectors = {"has_gene": patients.has(EXPRESSION), "has_slide": patients.has(SLIDE)}
+        if self.profile is not None:
+            values = self.profiles(patients)
+            frozen = self.frozen is not None
+            vectors["gene"] = (run_frozen(self.frozen, values) - self.z_mean) / self.z_sd if frozen else values
+        if self.alterations is not None:
+            vectors["alterations"] = self.alterations(patients)
+        return BatchSource(patients, scale=self.tiles, vectors=vectors, device=device)
+
+
+@torch.no_grad()
+def run_frozen(network: nn.Module, values: np.ndarray) -> np.ndarray:
+    """Output of `network` in evaluation, in pieces: (sample, gene) -> (sample, hidden)."""
+    device = next(network.parameters()).device
+    pieces = torch.from_numpy(values).split(256)
+    return torch.cat([network(piece.to(device)).cpu() for piece in pieces]).numpy()
+
+
+def make_encoder(
+    profile: ProfileInput, settings: EncoderSettings, context: Context, *, names: tuple[str, ...]
+) -> nn.Module:
+    """Encoder of `settings.kind` over the panel, with fresh weights drawn by `names`."""
+    if settings.kind == "raw":
+        return RawEncoder(len(profile.genes))
+    seed = derive_seed(context.seed, *context.names, *names)
+    torch.manual_seed(seed)
+    vectors = panel_vectors(context.gene_embedding, profile.genes)
+    encoder = GeneGraphEncoder(vectors, dim=settings.token_dim, heads=settings.heads)
+    encoder.start_at_groups(sharpness=_SHARPNESS, seed=seed)
+    return encoder
+
+
+def fit_profile(train: Patients, settings: EncoderSettings, context: Context, *, staged: bool) -> ProfileInput:
+    """Panel and scaling on the training patients that have expression; raises InputError if nobody has any.
+
+    staged : stage 1 will run, so that the panel keeps to genes of the cells and holds markers of their types
+    """
+    has = train.has(EXPRESSION)
+    if not has.any():
+        msg = (
+            "none of the training patients has expression. Give inputs.expression, or set "
+            "survival.path_gptomic.modalities to [slide]."
+        )
+        raise InputError(msg)
+    usable, markers = None, {}
+    if staged:
+        markers = marker_scores(context.cells)
+        usable = set(markers)
+    if settings.kind == "genegraph":
+        if context.gene_embedding is None:
+            msg = (
+                "the genegraph encoder needs gene vectors: give inputs.datasets (or survival.gene_embedding), or set "
+                "survival.path_gptomic.encoder.kind to 'raw'."
+            )
+            raise InputError(msg)
+        known = set(context.gene_embedding)
+        usable = known if usable is None else known & usable
+    return fit_input(
+        train.expression[has],
+        train.genes,
+        scale=train.expression_scale,
+        usable=usable,
+        outcome=(train.time_days[has], train.event[has]),
+        markers=markers,
+        settings=settings,
+    )
+
+
+def stage_one(
+    profile: ProfileInput, encoder: EncoderSettings, settings: RegulationSettings, context: Context
+) -> Regulated:
+    """Regulate a fresh encoder on mixtures of the context's cells."""
+    rng = generator(context.seed, *context.names, "mixtures")
+    train, held_out, types = make_mixtures(context.cells, profile, settings=settings, rng=rng)
+    module = make_encoder(profile, encoder, context, names=("stage 1",))
+    torch.manual_seed(derive_seed(context.seed, *context.names, "stage 1", "weights"))
+    network = Genomic(module, hidden=settings.hidden, layers=settings.layers, dropout=settings.dropout)
+    order = torch_generator(context.seed, *context.names, "stage 1", "order")
+    return regulate(network, train, held_out, types=types, settings=settings, generator=order, device=context.device)
+
+
+def wants_stage_one(settings: RegulationSettings, context: Context) -> bool:
+    """Whether stage 1 runs; raises InputError where it must and there are no annotated cells."""
+    if settings.use == "always" and context.cells is None:
+        msg = (
+            "regulation needs annotated single cells, and no dataset has cell types. Name their column as "
+            "cell_type_column in datasets.tsv, or set survival.path_gptomic.regulation.use to 'never'."
+        )
+        raise InputError(msg)
+    return settings.use != "never" and context.cells is not None
+
+
+def state_of_module(prefix: str, module: nn.Module) -> dict[str, np.ndarray]:
+    """Weights of `module` as arrays named ``prefix.name``."""
+    return {f"{prefix}.{name}": value.detach().cpu().numpy() for name, value in module.state_dict().items()}
+
+
+def load_module(prefix: str, module: nn.Module, tensors: Mapping[str, np.ndarray]) -> nn.Module:
+    """Inverse of `state_of_module`; leaves the module in evaluation mode."""
+    own = {
+        name.removeprefix(f"{prefix}."): torch.as_tensor(value)
+        for name, value in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
+    module.load_state_dict(own)
+    return module.eval()

@@ -1,0 +1,324 @@
+"""Stage 1 of Path-GPTOmic: an embedding in which distances follow mixing weights.
+
+Source: Wang et al., ISBI 2024, doi:10.1109/ISBI56570.2024.10635171, section 2.1.
+
+| symbol      | name here     | axes             | meaning                                               |
+|-------------|---------------|------------------|-------------------------------------------------------|
+| x~          | `mixtures`    | (mixture, gene)  | weighted sum of single cells, a pseudo-bulk           |
+| lambda      | `weights`     | (mixture, cell)  | mixing weights                                        |
+| sum l_i t_i | `proportions` | (mixture, type)  | mixed one-hot cell types, the target                  |
+| z           | `Genomic`     | (sample, hidden) | MLP_A(encoder(x~)), what stage 2 takes                |
+| yhat        | `head`        | (sample, type)   | linear regression of the proportions                  |
+
+Deviations: cells are scaled to one depth before mixing, or lambda would mean library size; cell types are drawn evenly,
+so that rare types are learned; besides pairs with uniform lambda, as published, mixtures of 2..M cells with Dirichlet
+weights, which come closer to bulk tissue; the loss, not stated there, is the mean squared error. The genegraph encoder
+learns together with MLP_A, since unlike scGPT it has not seen cells before; then both are frozen (or not, by setting).
+Where profiles come standardised (z-scored cohorts), mixtures are standardised by their own moments.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from histoweave.errors import InputError, shorten
+from histoweave.survival.fusion import mlp
+from histoweave.survival.gene_encoders import ProfileInput, columns_of
+from histoweave.survival.interface import Cells
+
+log = logging.getLogger("histoweave")
+
+MIXES = ("pairs", "dirichlet")
+_FEWEST_CELLS = 4
+_RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+@dataclass(frozen=True)
+class RegulationSettings:
+    """Stage 1.
+
+    use : ``auto`` (where the run has annotated cells), ``always`` or ``never``
+    mix : ``pairs`` or ``dirichlet``; most_cells : M of the latter; concentration : of its Dirichlet weights
+    mixtures : drawn from training cells; as many quarters from held-out ones; held_out : share of cells held out
+    hidden, layers, dropout : of MLP_A; epochs, learning_rate, batch : of its training (Adam, cosine)
+    freeze : whether stage 2 leaves encoder and MLP_A as they are, as published
+    """
+
+    use: str
+    mix: str
+    most_cells: int
+    concentration: float
+    mixtures: int
+    held_out: float
+    hidden: int
+    layers: int
+    dropout: float
+    epochs: int
+    learning_rate: float
+    batch: int
+    freeze: bool
+
+
+class Genomic(nn.Module):
+    """z = MLP_A(encoder(x)), with a fixed scaling between the two; (sample, gene) -> (sample, hidden).
+
+    The scaling is set once by `calibrate`: patients differ little in the encoder's raw output.
+    """
+
+    def __init__(self, encoder: nn.Module, *, hidden: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("mean", torch.zeros(encoder.width))
+        self.register_buffer("sd", torch.ones(encoder.width))
+        self.mlp_a = mlp(encoder.width, hidden, layers=layers, dropout=dropout)
+
+    @torch.no_grad()
+    def calibrate(self, values: Tensor) -> None:
+        """Set the scaling so that the encoder's output on `values` has mean 0 and standard deviation 1."""
+        out = self.encoder(values)
+        self.mean.copy_(out.mean(0))
+        sd = out.std(0)
+        self.sd.copy_(torch.where(sd > 1e-6, sd, torch.inf))
+
+    def features(self, values: Tensor) -> Tensor:
+        """Return the scaled output of the encoder."""
+        return (self.encoder(values) - self.mean) / self.sd
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return z."""
+        return self.mlp_a(self.features(values))
+
+
+def mix_cells(
+    cells: np.ndarray,
+    types: np.ndarray,
+    *,
+    n_types: int,
+    n_mixtures: int,
+    settings: RegulationSettings,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pseudo-bulk profiles from single cells.
+
+    cells : (cell, gene) expression of cells of equal depth; types : (cell,) codes 0..n_types-1
+    Returns mixtures (mixture, gene) and proportions (mixture, type), whose rows sum to 1.
+    """
+    chosen, weights = draw_weights(types, n_mixtures=n_mixtures, settings=settings, rng=rng)
+    mixtures = np.stack([weight @ cells[row] for weight, row in zip(weights, chosen, strict=True)])
+    proportions = np.zeros((n_mixtures, n_types))
+    np.add.at(proportions, (np.arange(n_mixtures)[:, None], types[chosen]), weights)
+    return mixtures, proportions
+
+
+def draw_weights(
+    types: np.ndarray, *, n_mixtures: int, settings: RegulationSettings, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells (mixture, place) and their weights (mixture, place), each row summing to 1; types are drawn evenly."""
+    most = 2 if settings.mix == "pairs" else settings.most_cells
+    odds = 1.0 / np.bincount(types)[types]
+    chosen = rng.choice(len(types), size=(n_mixtures, most), p=odds / odds.sum())
+    if settings.mix == "pairs":
+        share = rng.uniform(size=(n_mixtures, 1))  # lambda ~ U(0, 1)
+        return chosen, np.hstack([share, 1 - share])
+    size = rng.integers(2, most + 1, size=(n_mixtures, 1))
+    parts = rng.gamma(settings.concentration, size=chosen.shape) + 1e-12  # Dirichlet = scaled gamma draws
+    parts[np.arange(most)[None, :] >= size] = 0
+    return chosen, parts / parts.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Inputs of mixtures (mixture, gene) as tensors, and their proportions (mixture, type)."""
+
+    values: Tensor
+    proportions: Tensor
+
+
+@dataclass(frozen=True)
+class Regulated:
+    """What stage 1 leaves: the network z, the linear head, the types, and its report rows."""
+
+    network: Genomic
+    head: nn.Linear
+    types: tuple[str, ...]
+    report: tuple[dict, ...]
+
+
+def make_mixtures(
+    cells: Cells, profile: ProfileInput, *, settings: RegulationSettings, rng: np.random.Generator
+) -> tuple[Mixtures, Mixtures, tuple[str, ...]]:
+    """Training and held-out mixtures as the encoder's inputs, from disjoint cells; and the cell types.
+
+    Raises InputError for cells that cannot be used (see `usable_cells`).
+    """
+    even, names, codes = usable_cells(cells)
+    even = even[:, columns_of(profile.genes, cells.genes)]
+    held = _held_out(codes, share=settings.held_out, rng=rng)
+    parts = []
+    for part, n_mixtures in ((~held, settings.mixtures), (held, max(1, settings.mixtures // 4))):
+        drawn = {"n_types": len(names), "n_mixtures": n_mixtures, "settings": settings, "rng": rng}
+        parts.append(mix_cells(even[part], codes[part], **drawn))
+    own_input = _input_of_mixtures(parts[0][0], profile)
+    made = [
+        Mixtures(torch.from_numpy(own_input(x, profile.genes)), torch.as_tensor(y, dtype=torch.float32))
+        for x, y in parts
+    ]
+    return made[0], made[1], tuple(names.tolist())
+
+
+def _held_out(codes: np.ndarray, *, share: float, rng: np.random.Generator) -> np.ndarray:
+    """(cell,) whether a cell is kept for the held-out mixtures: a share of each type, one cell at least."""
+    held = np.zeros(len(codes), dtype=bool)
+    order = rng.permutation(len(codes))
+    for code in np.unique(codes):
+        own = order[codes[order] == code]
+        held[own[: max(1, round(share * len(own)))]] = True
+    return held
+
+
+def usable_cells(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cells (cell, gene) of types with at least four cells, scaled to a depth of 10,000; type names; codes (cell,).
+
+    Raises InputError for fewer than two such types, negative counts, or cells without any.
+    """
+    counts = np.asarray(cells.counts, dtype=float)
+    labels = np.asarray(cells.cell_type).astype(str)
+    empty = counts.sum(axis=1) <= 0
+    if empty.any() or counts.min() < 0:
+        what = f"{int(empty.sum())} cells have no counts" if empty.any() else "some counts are negative"
+        msg = f"regulation: {what} among {len(counts)} annotated cells; raw counts after expression.qc are needed."
+        raise InputError(msg)
+    names, sizes = np.unique(labels, return_counts=True)
+    rare = [f"{name} ({size})" for name, size in zip(names, sizes, strict=True) if size < _FEWEST_CELLS]
+    if len(names) - len(rare) < 2:
+        msg = (
+            f"regulation needs two cell types with {_FEWEST_CELLS} cells each; found {shorten(list(names))}. Check the "
+            "cell types of the datasets, or set survival.path_gptomic.regulation.use to 'never'."
+        )
+        raise InputError(msg)
+    if rare:
+        log.warning("regulation leaves out %d cell types with few cells: %s", len(rare), ", ".join(rare))
+    kept = np.isin(labels, names[sizes >= _FEWEST_CELLS])
+    names, codes = np.unique(labels[kept], return_inverse=True)
+    return counts[kept] * (1e4 / counts[kept].sum(axis=1, keepdims=True)), names, codes
+
+
+def marker_scores(cells: Cells) -> dict[str, float]:
+    """How well each gene tells the cell types apart: share of its log variance that lies between the types."""
+    even, names, codes = usable_cells(cells)
+    logged = np.log1p(even)
+    means = np.stack([logged[codes == code].mean(axis=0) for code in range(len(names))])  # (type, gene)
+    inside = np.stack([logged[codes == code].var(axis=0) for code in range(len(names))]).mean(axis=0)
+    between = means.var(axis=0)
+    return dict(zip(cells.genes, (between / (between + inside + 1e-3)).tolist(), strict=True))
+
+
+def _input_of_mixtures(mixtures: np.ndarray, profile: ProfileInput) -> ProfileInput:
+    """Return the patients' input with the mixtures' own scale and moments; mixtures : (mixture, panel)."""
+    logged = np.log1p(mixtures)
+    sd = logged.std(axis=0)
+    moments = {"lower": logged.min(axis=0), "upper": logged.max(axis=0), "mean": logged.mean(axis=0)}
+    return replace(profile, scale="tpm", sd=np.where(sd > 1e-8, sd, np.inf), **moments)
+
+
+def regulate(
+    network: Genomic,
+    train: Mixtures,
+    held_out: Mixtures,
+    *,
+    types: tuple[str, ...],
+    settings: RegulationSettings,
+    generator: torch.Generator,
+    device: torch.device | str,
+) -> Regulated:
+    """Train encoder, MLP_A and head on mixtures; report held-out errors beside the unregulated encoder's.
+
+    network : is trained in place and ends in evaluation mode
+    """
+    network.to(device).calibrate(train.values.to(device))
+    before = [network.features(part.values.to(device)).detach().cpu() for part in (train, held_out)]
+    head = nn.Linear(settings.hidden, len(types)).to(device)
+    curve = _train(network, head, train, settings=settings, generator=generator, device=device)
+    network.eval()
+    with torch.no_grad():
+        found = simplex(head(network(held_out.values.to(device))).cpu())
+    errors = {
+        "regulated": proportion_error(found, held_out.proportions),
+        "unregulated": linear_error(before[0], before[1], train, held_out),
+        "expression": linear_error(train.values, held_out.values, train, held_out),
+        "mean": proportion_error(train.proportions.mean(0).expand_as(held_out.proportions), held_out.proportions),
+    }
+    report = [{"epoch": 0, "part": "mixtures", "quantity": f"error_{name}", "value": v} for name, v in errors.items()]
+    return Regulated(network, head, types, tuple(curve + report))
+
+
+def _train(
+    network: Genomic,
+    head: nn.Linear,
+    train: Mixtures,
+    *,
+    settings: RegulationSettings,
+    generator: torch.Generator,
+    device: torch.device | str,
+) -> list[dict]:
+    """Adam with a cosine schedule on the mean squared error of the proportions; returns the curve."""
+    parameters = [*network.parameters(), *head.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
+    network.train()
+    curve = []
+    for epoch in range(1, settings.epochs + 1):
+        total = 0.0
+        for rows in torch.randperm(len(train.values), generator=generator).split(settings.batch):
+            target = train.proportions[rows].to(device)
+            loss = nn.functional.mse_loss(head(network(train.values[rows].to(device))), target)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach()) * len(rows)
+        schedule.step()
+        value = total / len(train.values)
+        curve.append({"epoch": epoch, "part": "mixtures", "quantity": "loss", "value": value})
+    return curve
+
+
+def simplex(found: Tensor) -> Tensor:
+    """Proportions from regressed values: negatives become 0, each row sums to 1; (sample, type)."""
+    kept = found.clamp_min(0) + 1e-9
+    return kept / kept.sum(dim=1, keepdim=True)
+
+
+def proportion_error(found: Tensor, truth: Tensor) -> float:
+    """Mean absolute error of proportions (mixture, type)."""
+    return float((found - truth).abs().mean())
+
+
+def linear_error(x_train: Tensor, x_held: Tensor, train: Mixtures, held_out: Mixtures) -> float:
+    """Held-out error of ridge regression on given features; penalty chosen on a fifth of the training mixtures."""
+    cut = len(x_train) - max(1, len(x_train) // 5)
+    fits = {}
+    for ridge in _RIDGES:
+        predict = _ridge(x_train[:cut], train.proportions[:cut], ridge)
+        fits[ridge] = proportion_error(simplex(predict(x_train[cut:])), train.proportions[cut:])
+    best = min(fits, key=fits.get)
+    return proportion_error(simplex(_ridge(x_train, train.proportions, best)(x_held)), held_out.proportions)
+
+
+def _ridge(x: Tensor, y: Tensor, ridge: float):  # noqa: ANN202 - a closure
+    x, y = x.double(), y.double()
+    mean, sd, centre = x.mean(0), x.std(0).clamp_min(1e-9), y.mean(0)
+    scaled = (x - mean) / sd
+    penalty = ridge * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
+    weights = torch.linalg.solve(scaled.T @ scaled + penalty, scaled.T @ (y - centre))
+    return lambda new: (((new.double() - mean) / sd) @ weights + centre).float()
+
+
+@torch.no_grad()
+def deconvolve(regulated: Regulated, values: np.ndarray) -> np.ndarray:
+    """Cell-type proportions (sample, type) of profiles given as the encoder's input (sample, gene)."""
+    device = regulated.head.weight.device
+    found = regulated.head(regulated.network(torch.from_numpy(values).to(device)))
+    return simplex(found.cpu()).numpy()
