@@ -16,7 +16,7 @@ class Blocks(Protocol):
     """Counts (cell, gene), readable block by block.
 
     shape : (cells, genes)
-    Iterating yields (slice of the cells, CSR matrix of these cells), in order.
+    Iterating yields (slice of the cells, CSR float64 matrix of these cells), in order.
     """
 
     @property
@@ -31,7 +31,7 @@ class InMemory:
     """Blocks of a matrix that is in memory: `counts` (cell, gene), `cells` per block (None: one block)."""
 
     def __init__(self, counts: sparse.spmatrix | np.ndarray, *, cells: int | None) -> None:
-        self.counts = sparse.csr_matrix(counts)
+        self.counts = sparse.csr_matrix(counts, dtype=np.float64)
         self.cells = cells or max(1, self.counts.shape[0])
 
     @property

@@ -262,7 +262,7 @@ def residual_blocks(
     theta, b0, b1 = (chosen[name].to_numpy() for name in ("theta", "intercept", "slope"))
     for rows, block in Subset(counts, cells=None, genes=model.genes[genes]):
         y = block.toarray()
-        z = np.empty_like(y)
+        z = np.empty(y.shape)
         for part in range(0, len(y), _cells_at_once(len(genes))):
             cells = slice(part, part + _cells_at_once(len(genes)))
             z[cells] = _residuals(y[cells], np.log10(depth[rows][cells]), theta, b0, b1, clip=clip, floor=floor)
