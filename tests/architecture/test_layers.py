@@ -8,7 +8,7 @@ PACKAGES = {"formats", "slides", "expression", "genegraph", "survival", "evaluat
 
 
 # Modules beside steps.py: what several scripts of a stage share, joining files and science.
-SHARED = {"steps"} | {path.stem for path in (SRC / "histoweave").glob("slide_*.py")}
+SHARED = {path.stem for path in (SRC / "histoweave").glob("*_*.py")} | {"steps"}
 
 
 def layer(module: str) -> str:

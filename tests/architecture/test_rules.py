@@ -46,3 +46,13 @@ def test_each_stage_word_is_a_target():
     assert set(STAGES) <= set(RULE_BLOCKS)
     for stage in STAGES:
         assert RULE_BLOCKS[stage][0] == RULES / f"{stage}.smk"
+
+
+def test_names_of_rule_files_do_not_clash():
+    owner = {}
+    for path in RULES.glob("*.smk"):
+        for name in set(re.findall(r"(?m)^(?:def )?([A-Za-z_]\w*)(?: = |\()", path.read_text())):
+            assert name not in owner, (
+                f"{name} of {path.name} would overwrite that of {owner[name]}: all rule files share names"
+            )
+            owner[name] = path.name

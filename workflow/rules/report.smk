@@ -5,7 +5,7 @@
 from snakemake.io import strip_wildcard_constraints
 
 REPORT = f"{RESULTS}/report"
-MODELS = list(config["survival"].get("models", {})) if PATIENTS else []
+MODEL_NAMES = list(config["survival"].get("models", {})) if PATIENTS else []
 FIGURES = {
     "participants": "Participants",
     "follow_up": "Participants",
@@ -21,7 +21,7 @@ FIGURES = {
     "training": "Performance",
     "gene_map": "Gene graph",
     "gene_quality": "Gene graph",
-    **{f"kaplan_meier__{model}": "Performance" for model in MODELS},
+    **{f"kaplan_meier__{model}": "Performance" for model in MODEL_NAMES},
     **{f"heatmap__{case}": "Slides" for case in ("highest", "median", "lowest")},
 }
 REPORT_TEXTS = sorted(map(str, (HERE / "workflow/report").rglob("*.*")))
@@ -50,7 +50,7 @@ def figure(name, category):
 
 def ledger_parts():
     "Ledger parts, below ledger/, that some rule of this run may write; parts of removed items are not among them."
-    known = {"dataset": list(DATASETS), "batch": BATCHES, "model": MODELS}
+    known = {"dataset": list(DATASETS), "batch": BATCHES, "model": MODEL_NAMES}
     start = f"{RESULTS}/ledger/"
     outputs = [
         strip_wildcard_constraints(str(path))
@@ -120,7 +120,7 @@ rule draw_figures:
         settings=settings("report.figures"),
         results=RESULTS,
         folder=f"{REPORT}/figures",
-        models=MODELS,
+        models=MODEL_NAMES,
         code=code_of("report/draw_figures"),
     shell:
         "{STEP}/report/draw_figures.py"
