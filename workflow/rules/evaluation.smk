@@ -1,29 +1,40 @@
 # EVALUATION: how well the risks of the test folds predict.
-# IN    survival/cohort.parquet, survival/folds.parquet, survival/{model}/risk.parquet
+# IN    survival/cohort.parquet, survival/folds.parquet, survival/{model}/risk.parquet; for probes slides/features, expression
 # OUT   evaluation/*.parquet (described in histoweave/formats/evaluation.py)
-# STEPS score_models -> metrics with intervals; compare_models -> paired differences;
-#       estimate_curves -> Kaplan-Meier curves, numbers at risk, log-rank tests
+# STEPS score_models -> metrics with intervals; compare_models -> paired differences; estimate_curves -> Kaplan-Meier
+#       curves; check_calibration -> calibration, decision curves; estimate_hazards -> hazard ratios, added value,
+#       subgroups; audit_models -> leakage, folds, follow-up
 EVALUATION = f"{RESULTS}/evaluation"
-RISKS = expand(
-    f"{RESULTS}/survival/{{model}}/risk.parquet",
-    model=sorted(config["survival"].get("models", {})),
-)
+OUTCOMES = {
+    "cohort": f"{RESULTS}/survival/cohort.parquet",
+    "folds": f"{RESULTS}/survival/folds.parquet",
+    "risks": expand(
+        f"{RESULTS}/survival/{{model}}/risk.parquet",
+        model=sorted(config["survival"]["models"]),
+    ),
+}
 
 
 rule evaluation:
     "All tables of the evaluation."
     input:
-        f"{EVALUATION}/metrics.parquet",
-        f"{EVALUATION}/comparisons.parquet",
-        f"{EVALUATION}/kaplan_meier.parquet",
+        expand(
+            f"{EVALUATION}/{{table}}.parquet",
+            table=[
+                "metrics",
+                "comparisons",
+                "kaplan_meier",
+                "calibration",
+                "hazard_ratios",
+                "audits",
+            ],
+        ),
 
 
 rule score_models:
     "Every model's performance on the test folds, with bootstrap intervals."
     input:
-        cohort=f"{RESULTS}/survival/cohort.parquet",
-        folds=f"{RESULTS}/survival/folds.parquet",
-        risks=RISKS,
+        **OUTCOMES,
     output:
         metrics=f"{EVALUATION}/metrics.parquet",
         fold_metrics=f"{EVALUATION}/fold_metrics.parquet",
@@ -40,16 +51,13 @@ rule score_models:
         mem_mb=grow(2000),
         runtime=minutes(30),
     params:
-        settings=settings("evaluation.metrics", "evaluation.bootstrap"),
+        settings=settings(
+            "evaluation.metrics", "evaluation.bootstrap", "evaluation.calibration"
+        ),
         code=code_of("evaluation/score_models"),
     shell:
-        "{STEP}/evaluation/score_models.py"
-        " --cohort {input.cohort:q}"
-        " --folds {input.folds:q}"
-        " --risks {input.risks:q}"
-        " --settings {params.settings:q}"
-        " --seed {config[seed]}"
-        " --threads {threads}"
+        "{STEP}/evaluation/score_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
         " --metrics {output.metrics:q}"
         " --fold-metrics {output.fold_metrics:q}"
         " --draws {output.draws:q}"
@@ -60,11 +68,9 @@ rule score_models:
 rule compare_models:
     "Paired differences between models on the same patients, folds and draws."
     input:
-        cohort=f"{RESULTS}/survival/cohort.parquet",
-        folds=f"{RESULTS}/survival/folds.parquet",
-        risks=RISKS,
+        **OUTCOMES,
     output:
-        table=f"{EVALUATION}/comparisons.parquet",
+        out=f"{EVALUATION}/comparisons.parquet",
     log:
         f"{RESULTS}/logs/evaluation/compare_models.log",
     benchmark:
@@ -81,24 +87,18 @@ rule compare_models:
         ),
         code=code_of("evaluation/compare_models"),
     shell:
-        "{STEP}/evaluation/compare_models.py"
-        " --cohort {input.cohort:q}"
-        " --folds {input.folds:q}"
-        " --risks {input.risks:q}"
-        " --settings {params.settings:q}"
-        " --seed {config[seed]}"
-        " --out {output.table:q}"
+        "{STEP}/evaluation/compare_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        " --out {output.out:q}"
         " > {log:q} 2>&1"
 
 
 rule estimate_curves:
     "Kaplan-Meier curves of the groups cut at the training median, numbers at risk, log-rank tests."
     input:
-        cohort=f"{RESULTS}/survival/cohort.parquet",
-        folds=f"{RESULTS}/survival/folds.parquet",
-        risks=RISKS,
+        **OUTCOMES,
     output:
-        curves=f"{EVALUATION}/kaplan_meier.parquet",
+        kaplan_meier=f"{EVALUATION}/kaplan_meier.parquet",
         at_risk=f"{EVALUATION}/at_risk.parquet",
         logrank=f"{EVALUATION}/logrank.parquet",
     log:
@@ -109,19 +109,116 @@ rule estimate_curves:
         "../../envs/evaluation.yaml"
     threads: 1
     resources:
-        mem_mb=grow(2000),
+        mem_mb=grow(1000),
         runtime=minutes(15),
     params:
         settings=settings("evaluation.curves", "evaluation.bootstrap"),
         code=code_of("evaluation/estimate_curves"),
     shell:
-        "{STEP}/evaluation/estimate_curves.py"
-        " --cohort {input.cohort:q}"
-        " --folds {input.folds:q}"
-        " --risks {input.risks:q}"
-        " --settings {params.settings:q}"
-        " --seed {config[seed]}"
-        " --kaplan-meier {output.curves:q}"
+        "{STEP}/evaluation/estimate_curves.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        " --kaplan-meier {output.kaplan_meier:q}"
         " --at-risk {output.at_risk:q}"
         " --logrank {output.logrank:q}"
+        " > {log:q} 2>&1"
+
+
+rule check_calibration:
+    "Calibration curves, D-calibration and decision curves."
+    input:
+        **OUTCOMES,
+    output:
+        calibration=f"{EVALUATION}/calibration.parquet",
+        d_calibration=f"{EVALUATION}/d_calibration.parquet",
+        decision=f"{EVALUATION}/decision.parquet",
+    log:
+        f"{RESULTS}/logs/evaluation/check_calibration.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluation/check_calibration.tsv"
+    conda:
+        "../../envs/evaluation.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(1000),
+        runtime=minutes(15),
+    params:
+        settings=settings(
+            "evaluation.metrics",
+            "evaluation.bootstrap",
+            "evaluation.calibration",
+            "evaluation.decision",
+        ),
+        code=code_of("evaluation/check_calibration"),
+    shell:
+        "{STEP}/evaluation/check_calibration.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        " --calibration {output.calibration:q}"
+        " --d-calibration {output.d_calibration:q}"
+        " --decision {output.decision:q}"
+        " > {log:q} 2>&1"
+
+
+rule estimate_hazards:
+    "Hazard ratios, added value over the clinical covariates, performance in subgroups."
+    input:
+        **OUTCOMES,
+    output:
+        hazard_ratios=f"{EVALUATION}/hazard_ratios.parquet",
+        added_value=f"{EVALUATION}/added_value.parquet",
+        subgroups=f"{EVALUATION}/subgroups.parquet",
+    log:
+        f"{RESULTS}/logs/evaluation/estimate_hazards.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluation/estimate_hazards.tsv"
+    conda:
+        "../../envs/evaluation.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=minutes(30),
+    params:
+        settings=settings(
+            "evaluation.bootstrap", "evaluation.hazards", "evaluation.subgroups"
+        ),
+        code=code_of("evaluation/estimate_hazards"),
+    shell:
+        "{STEP}/evaluation/estimate_hazards.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        " --hazard-ratios {output.hazard_ratios:q}"
+        " --added-value {output.added_value:q}"
+        " --subgroups {output.subgroups:q}"
+        " > {log:q} 2>&1"
+
+
+rule audit_models:
+    "Roles, sites, events, follow-up, missing patients, seeds; whether features or risks tell the site."
+    input:
+        **OUTCOMES,
+        expression=(
+            f"{RESULTS}/survival/expression.h5ad"
+            if config["inputs"]["expression"]
+            else []
+        ),
+        slides=f"{RESULTS}/slides/qc.parquet" if SLIDES else [],
+    output:
+        out=f"{EVALUATION}/audits.parquet",
+    log:
+        f"{RESULTS}/logs/evaluation/audit_models.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluation/audit_models.tsv"
+    conda:
+        "../../envs/evaluation.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(8000),
+        runtime=minutes(120),
+    params:
+        settings=settings("evaluation.bootstrap", "evaluation.audits"),
+        features=f"{RESULTS}/slides/features" if SLIDES else [],
+        code=code_of("evaluation/audit_models"),
+    shell:
+        "{STEP}/evaluation/audit_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        " --features {params.features:q} --expression {input.expression:q}"
+        " --out {output.out:q}"
         " > {log:q} 2>&1"

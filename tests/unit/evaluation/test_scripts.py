@@ -4,15 +4,32 @@ import importlib.util
 import json
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 
 from evaluation.cohorts import cohort_frame, folds_frame, risk_frame
 from histoweave.errors import InputError
-from histoweave.formats.evaluation import AT_RISK, COMPARISONS, DRAWS, FOLD_METRICS, KAPLAN_MEIER, LOGRANK, METRICS
+from histoweave.formats.evaluation import (
+    ADDED_VALUE,
+    AT_RISK,
+    AUDITS,
+    CALIBRATION,
+    COMPARISONS,
+    D_CALIBRATION,
+    DECISION,
+    DRAWS,
+    FOLD_METRICS,
+    HAZARD_RATIOS,
+    KAPLAN_MEIER,
+    LOGRANK,
+    METRICS,
+    SUBGROUPS,
+)  # fmt: skip
 from histoweave.formats.ledger import LEDGER
-from histoweave.formats.survival import COHORT, FOLDS, RISK
+from histoweave.formats.slides import FEATURES
+from histoweave.formats.survival import COHORT, EXPRESSION, FOLDS, RISK
 
 SCRIPTS = Path(__file__).parents[3] / "workflow/scripts/evaluation"
 SETTINGS = {
@@ -20,6 +37,11 @@ SETTINGS = {
     "bootstrap": {"draws": 40, "confidence": 0.95},
     "compare": {"baselines": ["cox_clinical"], "pairs": []},
     "curves": {"at_risk_every_days": 365},
+    "calibration": {"groups": 3, "bins": 5},
+    "decision": {"lowest": 0.1, "highest": 0.5, "steps": 3},
+    "hazards": {"adjust_for": []},
+    "subgroups": {"min_events": 5, "age_bands": [60]},
+    "audits": {"read_slide_features": True, "permutations": 20},
 }
 
 
@@ -53,7 +75,7 @@ def inputs(results):
 def score(results, out, threads=1):
     names = ("metrics", "fold_metrics", "draws", "ledger")
     to = [part for name in names for part in (f"--{name.replace('_', '-')}", out / f"{name}.parquet")]
-    run("score_models", *inputs(results), "--threads", threads, *to, settings=["metrics", "bootstrap"])
+    run("score_models", *inputs(results), "--threads", threads, *to, settings=["metrics", "bootstrap", "calibration"])
     return [out / f"{name}.parquet" for name in names]
 
 
@@ -98,6 +120,52 @@ def test_curves_are_written(results):
     assert len(groups) == 1 + 2 * 2
     assert set(AT_RISK.read(results / "a.parquet")["group"]) == {"all", "low", "high"}
     assert LOGRANK.read(results / "l.parquet")["model"].tolist() == ["abmil_wsi", "cox_clinical"]
+
+
+def outputs(results, *names):
+    paths = {f"--{name.replace('_', '-')}": results / f"{name}.parquet" for name in names}
+    return [part for pair in paths.items() for part in pair]
+
+
+def test_calibration_and_decision_curves_are_written(results):
+    to = outputs(results, "calibration", "d_calibration", "decision")
+    run("check_calibration", *inputs(results), *to, settings=["metrics", "bootstrap", "calibration", "decision"])
+    assert len(CALIBRATION.read(results / "calibration.parquet")) == 2 * 2 * 3  # models, horizons, groups
+    assert len(D_CALIBRATION.read(results / "d_calibration.parquet")) == 2 * 5
+    models = set(DECISION.read(results / "decision.parquet")["model"])
+    assert models == {"abmil_wsi", "cox_clinical", "treat all", "treat none"}
+
+
+def test_hazards_added_value_and_subgroups_are_written(results):
+    to = outputs(results, "hazard_ratios", "added_value", "subgroups")
+    run("estimate_hazards", *inputs(results), *to, settings=["bootstrap", "hazards", "subgroups"])
+    assert HAZARD_RATIOS.read(results / "hazard_ratios.parquet")["adjusted_for"].tolist() == ["", "age + sex"] * 2
+    assert ADDED_VALUE.read(results / "added_value.parquet")["n_patients"].tolist() == [89, 90]
+    groups = SUBGROUPS.read(results / "subgroups.parquet")
+    assert set(groups["variable"]) == {"site", "all but site", "age", "sex"}
+
+
+def test_audits_read_features_and_expression(results):
+    cohort = pd.read_parquet(results / "cohort.parquet")
+    cohort["slides"] = [f"S{number % 4} S{number % 4 + 4}" for number in range(90)]  # the site's own two slides
+    COHORT.write(cohort, results / "cohort.parquet", provenance={})
+    generator = np.random.default_rng(0)
+    for number in range(8):
+        data = ad.AnnData(np.full((number + 1, 4), np.eye(4, dtype=np.float32)[number % 4]))
+        data.obsm["spatial"] = np.zeros((number + 1, 2))
+        FEATURES.write(data, results / f"features/S{number}.h5ad", provenance={})
+    profiles = ad.AnnData(generator.poisson(5, (90, 8)).astype(np.float32), uns={"scale": "counts"})
+    profiles.obs_names = cohort["patient"]
+    EXPRESSION.write(profiles, results / "expression.h5ad", provenance={})
+    more = ["--features", results / "features", "--expression", results / "expression.h5ad"]
+    run("audit_models", *inputs(results), *more, "--out", results / "audits.parquet", settings=["bootstrap", "audits"])
+    table = AUDITS.read(results / "audits.parquet")
+    probes = table[table["check"] == "site probe"].set_index("subject")
+    assert probes.loc["slide features", "verdict"] == "look"
+    assert probes.loc["slide features", "value"] > 0.9
+    assert probes.loc["expression", "value"] < 0.7
+    served = table[table["check"] == "patients in = out"].set_index("subject")
+    assert served["verdict"].to_dict() == {"abmil_wsi": "look", "cox_clinical": "ok"}
 
 
 def test_a_risk_that_is_no_number_ends_the_script_with_its_name(results):

@@ -7,10 +7,10 @@ from pathlib import Path
 from histoweave import rng, steps
 from histoweave.evaluation.comparison import CompareSettings, compare_all
 from histoweave.evaluation.intervals import BootstrapSettings, patient_weights
-from histoweave.evaluation.panel import align, make_panel
+from histoweave.evaluation.panel import align_all, make_panel
 from histoweave.evaluation.scores import ScoreSettings
 from histoweave.formats.evaluation import COMPARISONS
-from histoweave.formats.survival import COHORT, FOLDS, RISK
+from histoweave.formats.outcomes import outcome_arguments, read_outcomes
 
 
 @dataclass(frozen=True)
@@ -23,31 +23,24 @@ class Settings:
 
 
 def main(argv: Sequence[str] | None) -> None:
-    parser = steps.parser(__doc__)
-    parser.add_argument("--cohort", type=Path, required=True, help="survival/cohort.parquet")
-    parser.add_argument("--folds", type=Path, required=True, help="survival/folds.parquet")
-    parser.add_argument("--risks", type=Path, nargs="+", required=True, help="survival/<model>/risk.parquet")
+    parser = outcome_arguments(steps.parser(__doc__))
     parser.add_argument("--out", type=Path, required=True, help="table to write")
     args = parser.parse_args(argv)
     settings = steps.settings_of(Settings, args.settings)
-    panel = make_panel(COHORT.read(args.cohort), FOLDS.read(args.folds))
+    given = read_outcomes(args)
+    panel = make_panel(given.cohort, given.folds)
     weights = patient_weights(
         panel.strata(), draws=settings.bootstrap.draws, generator=rng.generator(args.seed, "evaluation", "bootstrap")
     )
     table = compare_all(
         panel,
-        {path.parent.name: align(panel, RISK.read(path), model=path.parent.name) for path in args.risks},
+        {model.model: model for model in align_all(panel, given.risks)},
         weights,
         compare_settings=settings.compare,
         score_settings=settings.metrics,
         confidence=settings.bootstrap.confidence,
     )
-    record = steps.provenance(
-        "evaluation/compare_models",
-        settings=settings,
-        seed=args.seed,
-        inputs={"cohort": args.cohort, "folds": args.folds, "risks": args.risks},
-    )
+    record = steps.provenance("evaluation/compare_models", settings=settings, seed=args.seed, inputs=given.files)
     COMPARISONS.write(table if len(table) else COMPARISONS.empty(), args.out, provenance=record)
 
 

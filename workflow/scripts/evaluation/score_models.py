@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from histoweave import rng, steps
+from histoweave.evaluation.calibration import CalibrationSettings
 from histoweave.evaluation.intervals import BootstrapSettings, patient_weights
-from histoweave.evaluation.panel import align, make_panel, missing
+from histoweave.evaluation.panel import align_all, make_panel, missing
 from histoweave.evaluation.scores import ScoreSettings
-from histoweave.evaluation.summary import draw_rows, evaluate, fold_rows, metric_rows, reference_predictions
+from histoweave.evaluation.summary import assess, draw_rows, fold_rows, metric_rows, reference_predictions
 from histoweave.formats.evaluation import DRAWS, FOLD_METRICS, METRICS
 from histoweave.formats.ledger import Account
-from histoweave.formats.survival import COHORT, FOLDS, RISK
+from histoweave.formats.outcomes import outcome_arguments, read_outcomes
 
 
 @dataclass(frozen=True)
@@ -23,27 +24,26 @@ class Settings:
 
     metrics: ScoreSettings
     bootstrap: BootstrapSettings
+    calibration: CalibrationSettings
 
 
 def main(argv: Sequence[str] | None) -> None:
-    parser = steps.parser(__doc__)
-    parser.add_argument("--cohort", type=Path, required=True, help="survival/cohort.parquet")
-    parser.add_argument("--folds", type=Path, required=True, help="survival/folds.parquet")
-    parser.add_argument("--risks", type=Path, nargs="+", required=True, help="survival/<model>/risk.parquet")
+    parser = outcome_arguments(steps.parser(__doc__))
     parser.add_argument("--metrics", type=Path, required=True, help="table to write: metrics")
     parser.add_argument("--fold-metrics", type=Path, required=True, help="table to write: metrics by fold")
     parser.add_argument("--draws", type=Path, required=True, help="table to write: bootstrap draws")
     parser.add_argument("--ledger", type=Path, required=True, help="ledger part to write")
     args = parser.parse_args(argv)
     settings = steps.settings_of(Settings, args.settings)
-    panel = make_panel(COHORT.read(args.cohort), FOLDS.read(args.folds))
-    models = [align(panel, RISK.read(path), model=path.parent.name) for path in args.risks]
+    given = read_outcomes(args)
+    panel = make_panel(given.cohort, given.folds)
+    models = align_all(panel, given.risks)
     weights = patient_weights(
         panel.strata(), draws=settings.bootstrap.draws, generator=rng.generator(args.seed, "evaluation", "bootstrap")
     )
     with ThreadPoolExecutor(args.threads) as pool:
         work = [reference_predictions(panel, models[0].times_days), *models]
-        jobs = pool.map(lambda model: evaluate(model, weights, settings=settings.metrics), work)
+        jobs = pool.map(lambda model: assess(model, weights, **vars(settings)), work)
         done = list(steps.progress(jobs, total=len(work), what="models"))
     account = Account("evaluation")
     tested = int((panel.strata() >= 0).sum())
@@ -51,12 +51,7 @@ def main(argv: Sequence[str] | None) -> None:
         left_out = missing(panel, model)
         account.items("patient", model.model, n_in=tested, n_out=tested - len(left_out))
         account.leave_out("patient", model.model, left_out, "the model made no prediction for this test patient")
-    record = steps.provenance(
-        "evaluation/score_models",
-        settings=settings,
-        seed=args.seed,
-        inputs={"cohort": args.cohort, "folds": args.folds, "risks": args.risks},
-    )
+    record = steps.provenance("evaluation/score_models", settings=settings, seed=args.seed, inputs=given.files)
     tables = [metric_rows(panel, model, settings=settings.bootstrap) for model in done]
     METRICS.write(pd.concat(tables, ignore_index=True), args.metrics, provenance=record)
     FOLD_METRICS.write(pd.concat(map(fold_rows, done[1:]), ignore_index=True), args.fold_metrics, provenance=record)

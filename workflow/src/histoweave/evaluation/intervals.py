@@ -58,3 +58,8 @@ def two_sided_p(difference: float, draws: np.ndarray) -> float:
         return np.nan
     error = finite.std(ddof=1)
     return float(2 * NormalDist().cdf(-abs(difference) / error)) if error > 0 else float(difference == 0)
+
+
+def normal_quantile(confidence: float) -> float:
+    """Half width, in standard errors, of a normal interval at this level: 1.96 for 0.95."""
+    return NormalDist().inv_cdf(0.5 + confidence / 2)

@@ -5,7 +5,7 @@ A prediction that is missing, doubled, not finite or for a patient who was not i
 a patient whom a model cannot serve has no row in its table and is left out by name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -156,6 +156,11 @@ def align(panel: Panel, risk: pd.DataFrame, *, model: str) -> Predictions:
         survival = table[columns].to_numpy(float).reshape(len(table), len(columns))
         parts.append(FoldPrediction(fold.only(keep), table["risk"].to_numpy(float), survival, median))
     return Predictions(model, times, tuple(parts))
+
+
+def align_all(panel: Panel, risks: Mapping[str, pd.DataFrame]) -> list[Predictions]:
+    """Put the risks of all models (model -> risk.parquet) in the order of `panel`."""
+    return [align(panel, table, model=model) for model, table in risks.items()]
 
 
 def survival_columns(risk: pd.DataFrame) -> tuple[np.ndarray, list[str]]:

@@ -1,11 +1,17 @@
 """From the sums of all folds to tidy tables of metrics, folds and draws."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
+from histoweave.evaluation.calibration import (
+    CalibrationSettings,
+    calibration_slope,
+    d_calibration_of,
+    observed_over_expected,
+)
 from histoweave.evaluation.censoring import survival_curve
 from histoweave.evaluation.intervals import BootstrapSettings, percentile_interval
 from histoweave.evaluation.panel import FoldPrediction, Panel, Predictions
@@ -13,18 +19,23 @@ from histoweave.evaluation.scores import NO_HORIZON, FoldScores, Key, ScoreSetti
 from histoweave.evaluation.support import choose_horizons, split_times
 
 REFERENCE = "kaplan_meier"
+_CALIBRATION = ("observed_expected", "calibration_slope")
 BY_HORIZON = ("auc", "brier", "ipa")
 _OF_REFERENCE = {"brier", "ibs"}
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One model: its scores by fold, the pooled draws (draw,) of each score, and what could not be scored."""
+    """One model: its scores by fold, the pooled draws (draw,) of each score, and what could not be scored.
+
+    intervals : estimate, lower and upper of what has an interval without draws
+    """
 
     predictions: Predictions
     scores: Sequence[FoldScores]
     draws: Mapping[Key, np.ndarray]
     reasons: Mapping[Key, str]
+    intervals: Mapping[Key, tuple[float, float, float]] = field(default_factory=dict)
 
 
 def evaluate(predictions: Predictions, weights: np.ndarray, *, settings: ScoreSettings) -> Evaluated:
@@ -43,6 +54,46 @@ def evaluate(predictions: Predictions, weights: np.ndarray, *, settings: ScoreSe
     return Evaluated(predictions, scores, shown, reasons)
 
 
+def assess(
+    predictions: Predictions,
+    weights: np.ndarray,
+    *,
+    metrics: ScoreSettings,
+    bootstrap: BootstrapSettings,
+    calibration: CalibrationSettings,
+) -> Evaluated:
+    """Score a model and its calibration; weights : (draw, patient of the panel)."""
+    done = evaluate(predictions, weights, settings=metrics)
+    if predictions.model == REFERENCE:
+        return done
+    return calibrate(done, weights, bins=calibration.bins, confidence=bootstrap.confidence)
+
+
+def calibrate(done: Evaluated, weights: np.ndarray, *, bins: int, confidence: float) -> Evaluated:
+    """Add the calibration of a model: observed / expected and slope at the horizons, p-value of D-calibration.
+
+    weights : (draw, patient of the panel)
+    """
+    model = done.predictions
+    horizons = [horizon for metric, horizon in done.draws if metric == "brier"]
+    draws, intervals, reasons = dict(done.draws), dict(done.intervals), dict(done.reasons)
+    for horizon, values in zip(horizons, observed_over_expected(model, weights, horizons).T, strict=True):
+        draws["observed_expected", horizon] = values
+        slope = calibration_slope(model, horizon, confidence=confidence)
+        intervals["calibration_slope", horizon] = slope
+        if not np.isfinite(slope[0]):
+            reasons["calibration_slope", horizon] = (
+                "the predicted risks do not differ, or separate the events completely"
+            )
+    for metric, horizon in done.reasons:
+        if metric == "brier":
+            reasons |= {(name, horizon): done.reasons["brier", horizon] for name in _CALIBRATION}
+    if len(model.times_days):
+        _, p_value = d_calibration_of(model, bins=bins)
+        intervals["d_calibration_p", NO_HORIZON] = (p_value, np.nan, np.nan)
+    return replace(done, draws=draws, intervals=intervals, reasons=reasons)
+
+
 def reference_predictions(panel: Panel, times_days: np.ndarray) -> Predictions:
     """Return the Kaplan-Meier curve of each training part as if it were a prediction for all; times_days : (time,)."""
     parts = []
@@ -59,11 +110,13 @@ def metric_rows(panel: Panel, done: Evaluated, *, settings: BootstrapSettings) -
     taus = [fold.tau_days for fold in done.scores if np.isfinite(fold.tau_days)]
     size = {"n_patients": len(who), "n_events": int(panel.event[who].sum())}
     rows = []
-    for metric, horizon in sorted({*done.draws, *done.reasons}):
-        values = done.draws.get((metric, horizon), np.full(2, np.nan))
-        lower, upper = percentile_interval(values[1:], confidence=settings.confidence)
+    for metric, horizon in sorted({*done.draws, *done.intervals, *done.reasons}):
+        estimate, lower, upper = done.intervals.get((metric, horizon), (np.nan,) * 3)
+        if (metric, horizon) in done.draws:
+            values = done.draws[metric, horizon]
+            estimate, (lower, upper) = values[0], percentile_interval(values[1:], confidence=settings.confidence)
         row = {"model": done.predictions.model, "metric": metric, "horizon_days": horizon or np.nan}
-        row |= {"estimate": values[0], "lower": lower, "upper": upper} | size
+        row |= {"estimate": estimate, "lower": lower, "upper": upper} | size
         row |= {"reason": done.reasons.get((metric, horizon), "")}
         rows.append(row | {"tau_days": np.median(taus) if metric == "c_index_ipcw" and taus else np.nan})
     frame = pd.DataFrame(rows)

@@ -47,3 +47,9 @@ def split_times(
     """Split `times_days` into those that can be estimated and, for the others, the reason."""
     reasons = {day: unsupported(predictions, day, min_at_risk=min_at_risk) for day in map(float, times_days)}
     return [day for day, reason in reasons.items() if not reason], {d: r for d, r in reasons.items() if r}
+
+
+def usable_horizons(predictions: Predictions, wanted: Sequence[float], *, min_at_risk: int) -> list[float]:
+    """Horizons to report that follow-up supports."""
+    times = predictions.times_days
+    return split_times(predictions, choose_horizons(times, wanted), min_at_risk=min_at_risk)[0] if len(times) else []
