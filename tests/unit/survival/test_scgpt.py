@@ -80,7 +80,7 @@ def test_tied_bins_lie_in_the_range_that_the_reference_draws_from(golden):
 def test_negative_values_are_refused(value):
     x = np.ones((4, 5))
     x[2, 1] = value
-    with pytest.raises(InputError, match=r"1 of 4 profiles hold negative values \(first: row 2\).*continuous"):
+    with pytest.raises(InputError, match=r"1 of 4 profiles hold negative values \(first: row 2\).*standardised"):
         scgpt.rank_bins(x, n_bins=51)
 
 

@@ -293,9 +293,8 @@ class FittedPathGptomic:
         for member, (network, baselines) in enumerate(zip(self.networks, self.baselines, strict=True)):
             arrays |= state_of_module(f"member{member}", network)
             found = {kind: baseline.state() for kind, baseline in baselines.items()}
-            arrays |= {
-                f"member{member}.{kind}.{name}": a for kind, (own, _) in found.items() for name, a in own.items()
-            }
+            for kind, (own, _) in found.items():
+                arrays |= {f"curve{member}.{kind}.{name}": array for name, array in own.items()}
             meta["baselines"].append({kind: own for kind, (_, own) in found.items()})
         if self.regulated is not None:
             meta["types"] = list(self.regulated.types)

@@ -83,7 +83,7 @@ def _refuse_unbinnable(expression: np.ndarray) -> None:
         msg = (
             f"{int(negative.sum())} of {len(expression)} profiles hold negative values (first: row "
             f"{int(negative.argmax())}), as z-scores and logarithms do; rank bins need counts or TPM. Give those in "
-            "inputs.expression, or set survival.path_gptomic.encoder.values to 'continuous'."
+            "inputs.expression, or set survival.path_gptomic.encoder.values to 'standardised'."
         )
         raise InputError(msg)
 
