@@ -5,6 +5,7 @@ import pytest
 from unit.report import fake_run
 
 from histoweave.formats.report import read_results, read_texts
+from histoweave.report.cohort import lead
 from histoweave.report.derived import derived
 from histoweave.report.page import pictures_of, render, sections_of
 from histoweave.report.run import Run
@@ -76,8 +77,7 @@ def test_a_number_links_to_its_row(page):
 
 
 def test_a_figure_that_was_not_drawn_gives_its_reason(page):
-    assert '<p class="missing">Not drawn: no slide.</p>' in page
-    assert "<b>Slide heatmap: highest.</b> Left the slide." in page
+    assert '<p class="missing"><b>Slide heatmap: highest.</b> Not drawn: no slide.</p>' in page
 
 
 def test_equal_runs_give_equal_bytes_without_a_time(root, results):
@@ -115,3 +115,15 @@ def test_simulated_cohorts_are_called_so(root, results):
     run.config["simulate"] = {"folder": "demo-data"}
     assert "The cohort is simulated" in render(run, templates=root / "workflow/report", title="x")
     assert "The cohort is simulated" not in plain
+
+
+def test_headline_says_the_gain_and_that_it_is_noise(root, results):
+    run = run_of(root, results)
+    run.config["report"]["figures"]["main_model"] = "abmil_wsi"
+    assert lead(run) == [
+        "40 patients with 19 events; 3 survival models on the same folds; 60 genes in the gene graphs.",
+        "abmil_wsi reaches a c-index of 0.65 (0.60 to 0.71); difference from cox_clinical 0.05 (-0.01 to 0.10):"
+        " within noise.",
+    ]
+    run.config["report"]["figures"]["main_model"] = "nobody"
+    assert len(lead(run)) == 1

@@ -20,8 +20,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Code:
-    """Text in fixed-width letters."""
+    """Text in fixed-width letters, shown when its title is clicked."""
 
+    title: str
     text: str
     kind: str = "code"
 

@@ -70,8 +70,8 @@ def provenance_section(run: Run) -> Section:
     if rows:
         headings = {name: name for name in ("file", "format", "version", "step", "seed", "inputs")}
         blocks.append(table_of(pd.DataFrame(rows), headings, name="provenance", caption="Tables behind this page"))
-    blocks.append(Text("The whole configuration of the run, defaults filled in:"))
-    blocks.append(Code(json.dumps(run.config, indent=1, sort_keys=True)))
+    title = "The whole configuration of the run, defaults filled in"
+    blocks.append(Code(title, json.dumps(run.config, indent=1, sort_keys=True)))
     return Section("provenance", "Provenance", blocks)
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from histoweave.report.blocks import Section, Table, Text, cell, number_text, table_of
+from histoweave.report.blocks import Section, Table, Text, cell, interval_text, number_text, table_of
 from histoweave.report.participants import baseline, follow_up
+from histoweave.report.performance import verdict
 from histoweave.report.run import Run
 
 
@@ -124,14 +125,35 @@ def _site_text(run: Run, folds: pd.DataFrame) -> list[Text]:
     return [Text(text, "caution")]
 
 
-def lead(run: Run) -> str:
-    """One sentence for the top of the page."""
+def lead(run: Run) -> list[str]:
+    """Sentences for the top of the page: how much data, and what the main model adds to the reference."""
     if not run.has("cohort"):
-        return "This run wrote no cohort; the sections below say what is missing."
+        return ["This run wrote no cohort; the sections below say what is missing."]
     told = follow_up(run.table("cohort"))
     models = len(run.config.get("survival", {}).get("models") or {})
     genes = number_text(len(run.table("gene_embedding")), digits=3) if run.has("gene_embedding") else "no"
-    return (
+    size = (
         f"{told['patients']:,} patients with {told['events']:,} events; {models} survival models on the same folds;"
         f" {genes} genes in the gene graphs."
     )
+    return [size, *headline(run)]
+
+
+def headline(run: Run) -> list[str]:
+    """What the main model reaches, and its gain over the reference model, in one sentence."""
+    chosen = run.config["report"]["figures"]
+    main, reference = chosen["main_model"], chosen["reference_model"]
+    if not run.has("metrics") or not run.has("comparisons"):
+        return []
+    reached, compared = run.table("metrics"), run.table("comparisons")
+    reached = reached[(reached["model"] == main) & (reached["metric"] == "c_index")]
+    pair = compared[compared["metric"] == "c_index"]
+    pair = pair[(pair["model_a"] == main) & (pair["model_b"] == reference)]
+    if not len(reached) or not len(pair):
+        return []
+    one, gain = reached.iloc[0], pair.iloc[0]
+    return [
+        f"{main} reaches a c-index of {interval_text(one['estimate'], one['lower'], one['upper'], digits=2)};"
+        f" difference from {reference} {interval_text(gain['difference'], gain['lower'], gain['upper'], digits=2)}:"
+        f" {verdict(gain.to_dict())}."
+    ]

@@ -60,7 +60,9 @@ def methods_section(run: Run) -> Section:
     listed = [reference_text(entries[key]) for key in citations.used]
     bibtex = "\n\n".join(entries[key] for key in sorted(citations.used))
     note = Text("For your manuscript; the numbers are the settings of this run.")
-    return Section("methods", "Methods", [note, *paragraphs, Listing(listed), Code(bibtex), _versions(versions)])
+    return Section(
+        "methods", "Methods", [note, *paragraphs, Listing(listed), Code("BibTeX entries", bibtex), _versions(versions)]
+    )
 
 
 def _counts(run: Run) -> dict[str, int]:
