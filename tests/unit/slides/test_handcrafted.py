@@ -3,6 +3,7 @@ import pytest
 from unit.slides.pretend import tissue_picture
 
 from histoweave.slides.handcrafted import (
+    _tables,
     encode,
     encode_tile,
     encoder_hash,
@@ -10,8 +11,8 @@ from histoweave.slides.handcrafted import (
     glcm,
     lbp,
     separate_stains,
-    tile_grey,
 )
+from histoweave.slides.kernels import split_tile
 
 NAMES = feature_names()
 
@@ -66,10 +67,13 @@ def test_colour_features_are_those_of_the_pixels():
     assert feature(values, "saturation_q10") == 127
 
 
-def test_grey_is_luma():
-    assert tile_grey(np.array([[[255, 255, 255], [255, 0, 0], [0, 255, 0]]], dtype=np.uint8)).tolist() == [
-        [255, 76, 149]
-    ]
+def test_grey_is_luma_and_saturation_that_of_hsv():
+    pixels = np.array([[[255, 255, 255], [255, 0, 0], [0, 255, 0], [200, 100, 150], [0, 0, 0]]], dtype=np.uint8)
+    planes, counts = split_tile(pixels, *_tables())
+    assert planes[3].tolist() == [[255, 76, 149, 135, 0]]
+    assert planes[4].tolist() == [[0, 255, 255, 127, 255]]
+    assert (counts.sum(axis=1) == 5).all()
+    assert counts[5, 200] == 1
 
 
 def test_lbp_of_known_patterns():

@@ -6,7 +6,7 @@ threshold, Otsu 1979 (doi:10.1109/TSMC.1979.4310076).
 
 | symbol | name here | axes | meaning |
 |---|---|---|---|
-| M^-1 | `_unmix` | (rgb, stain) | optical density to haematoxylin, eosin, residual |
+| M^-1 | `unmix` | (rgb, stain) | optical density to haematoxylin, eosin, residual |
 | LBP8,1 riu2 | `lbp` | 10 | share of pixels per rotation-invariant uniform pattern |
 | J | structure tensor | (2, 2) | mean outer product of the gradient; coherence = (l1-l2)/(l1+l2) |
 | P(i,j;d) | `glcm` | (16, 16) | grey levels of pixels d apart, both directions |
@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-from PIL import Image
 
+from histoweave.slides.kernels import count_levels, count_pairs, count_patterns, halve, split_tile, sum_slopes
 from histoweave.slides.nuclei import NUCLEUS_NAMES, nucleus_features
 
 VERSION = 1
@@ -63,42 +63,40 @@ def encode(tiles: Sequence[np.ndarray] | np.ndarray, *, mpp: float) -> np.ndarra
 
 def encode_tile(tile: np.ndarray, *, mpp: float) -> np.ndarray:
     """Features (feature,) float64 of one tile (row, column, rgb) uint8 at `mpp` um/px; see `feature_names`."""
-    stains = separate_stains(tile)  # (stain, row, column) uint8
-    grey = tile_grey(tile)
-    values: list = [_moments(stain) for stain in stains]
-    values += [_colours(tile)]
-    for image in (grey, stains[0]):
-        values += [_pyramid(image)]
-    values += [glcm(image, step) for image in (grey, stains[0]) for step in _GLCM_STEPS]
-    values += [nucleus_features(stains[0], mpp=mpp)]
+    planes, counts = split_tile(np.ascontiguousarray(tile), *_tables())
+    images = planes[3], planes[0]  # grey, haematoxylin
+    values = [_moments(counts[stain]) for stain in range(3)]
+    values += [_colours(counts)]
+    values += [_pyramid(image) for image in images]
+    values += [glcm(image, step) for image in images for step in _GLCM_STEPS]
+    values += [nucleus_features(planes[0], mpp=mpp)]
     return np.concatenate(values)
 
 
 def separate_stains(tile: np.ndarray) -> np.ndarray:
-    """Haematoxylin, eosin and residual, (stain, row, column) uint8: 0 to 255 is an optical density of 0 to 2."""
-    table = (-np.log10(np.maximum(np.arange(256), 1) / 255)).astype(np.float32)
-    density = table[tile.reshape(-1, 3).T]  # (rgb, pixel)
-    scaled = (_unmix() * (255 / _DENSEST)).astype(np.float32)
-    amounts = scaled @ density
-    amounts[2] += 128  # the residual has both signs
-    np.clip(amounts, 0, 255, out=amounts)
-    return (amounts + np.float32(0.5)).astype(np.uint8).reshape(3, *tile.shape[:2])
+    """Haematoxylin, eosin and residual, (stain, row, column) uint8: 255 levels are an optical density of 2.
+
+    The residual has both signs; 128 is none.
+    """
+    return split_tile(np.ascontiguousarray(tile), *_tables())[0][:3]
 
 
-def _unmix() -> np.ndarray:
+@cache
+def _tables() -> tuple[np.ndarray, np.ndarray]:
+    """What `split_tile` needs: amounts (rgb, level, plane) int32 in 65536ths, saturation (256, 256) uint8."""
+    level = np.arange(256)
+    density = -np.log10(np.maximum(level, 1) / 255)
     unit = _STAINS / np.linalg.norm(_STAINS, axis=1, keepdims=True)
-    return np.linalg.inv(unit).T  # (stain, rgb)
-
-
-def tile_grey(tile: np.ndarray) -> np.ndarray:
-    """Luma (row, column) uint8 with the weights of ITU-R BT.601 in 256ths."""
-    wide = tile.astype(np.uint16)
-    return ((wide[..., 0] * 77 + wide[..., 1] * 150 + wide[..., 2] * 29) >> 8).astype(np.uint8)
-
-
-def _histogram(image: np.ndarray) -> np.ndarray:
-    # Pillow counts twice as fast as np.bincount, which first widens every pixel to 64 bits
-    return np.array(Image.fromarray(image).histogram()[:256])
+    unmix = np.linalg.inv(unit) * (255 / _DENSEST)  # (rgb, stain)
+    amounts = np.empty((3, 256, 4))
+    amounts[..., :3] = unmix[:, None, :] * density[:, None]
+    amounts[..., 3] = np.array([77, 150, 29])[:, None] / 256 * level  # luma of ITU-R BT.601
+    amounts *= 65536
+    amounts[0, :, :2] += 32768  # rounds
+    amounts[0, :, 2] += 32768 + 128 * 65536
+    top, low = np.maximum(level[:, None], 1), level[None, :]
+    saturation = np.clip((top - low) * 255 // top, 0, 255)
+    return np.rint(amounts).astype(np.int32), saturation.astype(np.uint8)
 
 
 def _mean_sd(counts: np.ndarray) -> tuple[float, float]:
@@ -112,8 +110,7 @@ def _quantiles(counts: np.ndarray, shares: Sequence[float]) -> np.ndarray:
     return np.searchsorted(total, np.asarray(shares) * total[-1]).astype(np.float64)
 
 
-def _moments(stain: np.ndarray) -> np.ndarray:
-    counts = _histogram(stain)
+def _moments(counts: np.ndarray) -> np.ndarray:
     mean, sd = _mean_sd(counts)
     z = (np.arange(256) - mean) / max(sd, 1e-6)
     share = counts / counts.sum()
@@ -121,30 +118,19 @@ def _moments(stain: np.ndarray) -> np.ndarray:
     return np.array([mean, sd, share @ cube, share @ (cube * z), *_quantiles(counts, _QUANTILES)])
 
 
-def _colours(tile: np.ndarray) -> np.ndarray:
-    pairs = [_mean_sd(counts) for counts in np.array(Image.fromarray(tile).histogram()).reshape(3, 256)]
-    top = np.maximum(np.maximum(tile[..., 0], tile[..., 1]), tile[..., 2]).astype(np.uint16)
-    low = np.minimum(np.minimum(tile[..., 0], tile[..., 1]), tile[..., 2])
-    counts = _histogram(((top - low) * np.uint16(255) // np.maximum(top, 1)).astype(np.uint8))
-    return np.array(
-        [m for m, _ in pairs] + [s for _, s in pairs] + [*_mean_sd(counts), *_quantiles(counts, (0.1, 0.9))]
-    )
+def _colours(counts: np.ndarray) -> np.ndarray:
+    pairs = [_mean_sd(counts[plane]) for plane in (5, 6, 7)]
+    spread = [*_mean_sd(counts[4]), *_quantiles(counts[4], (0.1, 0.9))]
+    return np.array([mean for mean, _ in pairs] + [sd for _, sd in pairs] + spread)
 
 
 def _pyramid(image: np.ndarray) -> np.ndarray:
     values = []
     for level in range(_LEVELS):
         if level:
-            image = _halve(image)
+            image = halve(image)
         values += [lbp(image), _textures(image)]
     return np.concatenate(values)
-
-
-def _halve(image: np.ndarray) -> np.ndarray:
-    rows, columns = (side // 2 * 2 for side in image.shape)
-    wide = image[:rows, :columns].astype(np.uint16)
-    lines = wide[::2] + wide[1::2]
-    return ((lines[:, ::2] + lines[:, 1::2] + 2) >> 2).astype(np.uint8)
 
 
 @cache
@@ -155,45 +141,32 @@ def _uniform_table() -> np.ndarray:
     return np.where(changes <= 2, bits.sum(axis=1), 9)
 
 
-_RING = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
-
-
 def lbp(image: np.ndarray) -> np.ndarray:
     """Share (10,) of rotation-invariant uniform patterns in an image (row, column) uint8."""
-    rows, columns = image.shape[0] - 2, image.shape[1] - 2
-    centre = image[1:-1, 1:-1]
-    code = np.zeros((rows, columns), dtype=np.uint8)
-    for bit, (row, column) in enumerate(_RING):
-        above = image[row : row + rows, column : column + columns] >= centre
-        code |= above.view(np.uint8) << np.uint8(bit)
-    return np.bincount(_uniform_table(), weights=_histogram(code), minlength=10) / code.size
+    counts = count_patterns(image)
+    return np.bincount(_uniform_table(), weights=counts, minlength=10) / counts.sum()
 
 
 def _textures(image: np.ndarray) -> np.ndarray:
     """Gradient energy, coherence, Laplacian energy and standard deviation of an image (row, column) uint8."""
-    wide = image.astype(np.float32)
-    centre = wide[1:-1, 1:-1]
-    down = (wide[2:, 1:-1] - wide[:-2, 1:-1]).ravel()
-    right = (wide[1:-1, 2:] - wide[1:-1, :-2]).ravel()
-    around = (wide[2:, 1:-1] + wide[:-2, 1:-1] + wide[1:-1, 2:] + wide[1:-1, :-2] - 4 * centre).ravel()
-    yy, xx, xy = (float(a @ b) / down.size for a, b in ((down, down), (right, right), (down, right)))
+    inner = (image.shape[0] - 2) * (image.shape[1] - 2)
+    yy, xx, xy, ll = (total / inner for total in sum_slopes(image))
     coherence = np.hypot(yy - xx, 2 * xy) / (yy + xx + 1e-6)
-    _, sd = _mean_sd(_histogram(image))
-    return np.array([np.log1p(yy + xx), coherence, np.log1p(float(around @ around) / around.size), sd])
+    _, sd = _mean_sd(count_levels(image))
+    return np.array([np.log1p(yy + xx), coherence, np.log1p(ll), sd])
 
 
 def glcm(image: np.ndarray, step: int) -> np.ndarray:
     """Five Haralick measures of an image (row, column) uint8: pixels `step` apart, right and down, 16 levels."""
-    coarse = image >> 4
-    right = _histogram((coarse[:, :-step] << 4) | coarse[:, step:])
-    down = _histogram((coarse[:-step] << 4) | coarse[step:])
-    counts = (right + down).reshape(16, 16)
+    counts = count_pairs(image, step)
     share = (counts + counts.T) / (2 * counts.sum())
-    i, j = np.indices((16, 16))
-    apart = (i - j) ** 2
-    mean = (share * i).sum()
-    variance = (share * (i - mean) ** 2).sum()
-    covariance = (share * (i - mean) * (j - mean)).sum()
-    entropy = -(share * np.log(np.where(share > 0, share, 1))).sum()
+    level = np.arange(16)
+    apart = (level[:, None] - level) ** 2
+    single = share.sum(axis=0)
+    mean = single @ level
+    variance = single @ (level - mean) ** 2
+    covariance = (level - mean) @ share @ (level - mean)
+    found = share[share > 0]
+    entropy = -(found @ np.log(found))
     correlation = covariance / variance if variance > 1e-12 else 1.0
     return np.array([(share * apart).sum(), (share / (1 + apart)).sum(), (share**2).sum(), entropy, correlation])

@@ -4,6 +4,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from histoweave.slides.kernels import count_levels, sum_parts
+
 NUCLEUS_NAMES = (
     "per_mm2",
     "area_share",
@@ -86,7 +88,7 @@ def _smooth(image: np.ndarray) -> np.ndarray:
 
 def otsu(image: np.ndarray) -> tuple[int, float]:
     """Otsu's threshold of a uint8 image, and the difference of the two sides' means."""
-    counts = np.bincount(image.ravel(), minlength=256).astype(np.float64)
+    counts = count_levels(image).astype(np.float64)
     below, total = counts.cumsum(), counts.sum()
     sums = (counts * np.arange(256)).cumsum()
     above = total - below
@@ -102,24 +104,16 @@ def measure(labels: np.ndarray, stain: np.ndarray, *, mpp: float) -> dict[str, n
 
     extent : area over that of the ellipse with the same second moments, 1 for an ellipse
     """
-    place = np.flatnonzero(labels)
-    number = labels.ravel()[place]
-    y, x = np.divmod(place, labels.shape[1])
-    value = stain.ravel()[place].astype(np.float64)
-    total = number.max() + 1
-
-    def per_nucleus(weight: np.ndarray) -> np.ndarray:
-        return np.bincount(number, weights=weight, minlength=total)[1:]
-
-    pixels = np.bincount(number, minlength=total)[1:].astype(np.float64)
-    mean_x, mean_y, mean_v = (per_nucleus(w) / pixels for w in (x, y, value))
-    xx = per_nucleus(x * x) / pixels - mean_x**2 + 1 / 12  # a pixel has an extent of its own
-    yy = per_nucleus(y * y) / pixels - mean_y**2 + 1 / 12
-    xy = per_nucleus(x * y) / pixels - mean_x * mean_y
+    sums = sum_parts(labels, stain, int(labels.max())).astype(np.float64)
+    pixels = sums[:, 0]
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy, mean_v, mean_vv = (sums[:, 1:] / pixels[:, None]).T
+    xx = mean_xx - mean_x**2 + 1 / 12  # a pixel has an extent of its own
+    yy = mean_yy - mean_y**2 + 1 / 12
+    xy = mean_xy - mean_x * mean_y
     root = np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
     middle = (xx + yy) / 2
     small = np.maximum(middle - root, 1 / 12)
-    variance = per_nucleus(value * value) / pixels - mean_v**2
+    variance = mean_vv - mean_v**2
     return {
         "area": pixels * mpp**2,
         "centre": np.column_stack([mean_x, mean_y]) * mpp,
