@@ -1,0 +1,67 @@
+"""A tiny demo cohort for tests of the machinery: its own config and tables in a copy of the project."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from workflow.conftest import Project, clean_env
+
+PATIENTS = 36
+
+
+def make_mini(project: Project, *, batches: int = 3, **simulate: object) -> list[str]:
+    """Give the project a tiny cohort; returns the arguments that choose it."""
+    folder = project.folder
+    properties = yaml.safe_load((folder / "workflow/schemas/simulate.schema.yaml").read_text())["properties"]
+    values = {key: leaf["default"] for key, leaf in properties.items()}
+    values |= {"patients": PATIENTS, "cells": 60, "spots": 100} | simulate
+    subprocess.run(
+        [sys.executable, "-P", "workflow/scripts/simulate/simulate_tables.py",
+         "--settings", json.dumps(values), "--out-dir", "mini"],
+        cwd=folder, check=True, env=clean_env() | {"PYTHONPATH": "workflow/src"},
+    )  # fmt: skip
+    config = yaml.safe_load((folder / "config/demo.yaml").read_text())
+    config["simulate"] = values
+    config["inputs"] |= {name: f"mini/{name}.tsv" for name in ("slides", "patients", "datasets")}
+    config["slides"]["batches"] = batches
+    (folder / "mini.yaml").write_text(yaml.safe_dump(config))
+    return ["--configfile", "mini.yaml", "--"]
+
+
+def simulated(project: Project) -> dict[str, bytes]:
+    """Path -> content of every file of the cohort, temporary ones too."""
+    folder = project.folder / "demo-data"
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def start(project: Project, *args: str) -> subprocess.Popen:
+    """Snakemake in a process group of its own."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *args]
+    log = (project.folder / "started.log").open("w")
+    return subprocess.Popen(
+        command, cwd=project.folder, env=clean_env(), stdout=log, stderr=log, start_new_session=True
+    )
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def kill_group(process: subprocess.Popen, number: signal.Signals) -> int:
+    """Send a signal to Snakemake and all its jobs; returns the exit status."""
+    os.killpg(process.pid, number)
+    return process.wait(timeout=60)
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Temporary files of interrupted writers."""
+    return [str(p) for p in folder.rglob(".*-*") if p.is_file() and ".snakemake" not in p.parts]

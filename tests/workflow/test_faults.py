@@ -1,0 +1,125 @@
+"""What may go wrong on a machine, done on purpose: the run says so, and ends in the same bytes afterwards."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from workflow.conftest import clean_env, copy_project
+from workflow.mini import kill_group, leftovers, make_mini, simulated, start, wait_until
+
+SLIDES = "demo-data/slides"
+TARGETS = ["demo-data/slides/S001.tiff", "demo-data/expression.h5ad"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(root, tmp_path_factory):
+    """Content of the tiny cohort as an undisturbed run makes it."""
+    project = copy_project(root, tmp_path_factory.mktemp("unbroken"))
+    done = project.snakemake(*make_mini(project), *TARGETS)
+    assert done.returncode == 0, done.stderr
+    return simulated(project)
+
+
+def some_slides(project):
+    return len(list((project.folder / SLIDES).glob("S*.tiff"))) >= 2
+
+
+@contextmanager
+def mounted(folder, *options):
+    """A mount at `folder` for the time of the block; skips where it is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"mount is not allowed here: {done.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_killed_run_ends_in_the_same_bytes(project, unbroken):
+    args = make_mini(project)
+    process = start(project, *args, *TARGETS)
+    wait_until(lambda: some_slides(project))
+    kill_group(process, signal.SIGKILL)
+    assert len(simulated(project)) < len(unbroken)
+    assert project.snakemake("--unlock", *args[:-1]).returncode == 0
+    done = project.snakemake(*args, *TARGETS)
+    assert done.returncode == 0, done.stderr
+    made = simulated(project)
+    assert {name: made[name] for name in unbroken} == unbroken
+
+
+def test_a_cancelled_run_leaves_nothing_half_written(project, unbroken):
+    args = make_mini(project)
+    process = start(project, *args, *TARGETS)
+    wait_until(lambda: some_slides(project))
+    assert kill_group(process, signal.SIGINT) != 0
+    assert leftovers(project.folder) == []
+    whole = simulated(project)
+    assert {name: unbroken[name] for name in whole} == whole
+    assert project.snakemake(*args, *TARGETS).returncode == 0
+    assert simulated(project) == unbroken
+
+
+def test_the_same_workflow_twice_is_refused_and_the_first_ends_well(project, unbroken):
+    args = make_mini(project)
+    process = start(project, *args, *TARGETS)
+    wait_until(lambda: some_slides(project))
+    second = project.snakemake(*args, *TARGETS)
+    assert second.returncode != 0
+    assert "lock" in (second.stdout + second.stderr).lower()
+    assert process.wait(timeout=120) == 0
+    assert simulated(project) == unbroken
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_file(project, unbroken):
+    args = make_mini(project)
+    with mounted(project.folder / "demo-data", "-t", "tmpfs", "-o", "size=2m", "tmpfs"):
+        done = project.snakemake(*args, TARGETS[0])
+        assert done.returncode != 0
+        assert "the disk is full" in done.stdout + done.stderr
+        assert leftovers(project.folder / "demo-data") == []
+    assert project.snakemake(*args, *TARGETS).returncode == 0
+    assert simulated(project) == unbroken
+
+
+def test_read_only_inputs_are_enough(project, unbroken):
+    """The workflow reads a cohort that it may not write to."""
+    args = make_mini(project)
+    assert project.snakemake(*args, *TARGETS).returncode == 0
+    data = project.folder / "demo-data"
+    with mounted(data, "--bind", "-o", "ro", str(data)):
+        if os.access(data, os.W_OK):
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(data)], check=True)
+        batch = project.snakemake(*args, "results/slides/batches/b0000/tile_slides.parquet")
+        assert batch.returncode == 0, batch.stdout + batch.stderr
+    assert simulated(project) == unbroken
+
+
+def test_a_clock_that_ran_ahead_reruns_nothing_and_the_doctor_says_so(project):
+    args = make_mini(project)
+    assert project.snakemake(*args, *TARGETS).returncode == 0
+    for path in [*(project.folder / "demo-data").rglob("*"), project.folder / "results"]:
+        os.utime(path, (4e9, 4e9))
+    again = project.snakemake("-n", *args, *TARGETS)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    doctor = project.snakemake(*args, "doctor")
+    assert doctor.returncode == 0
+    assert "from the future" in doctor.stdout + doctor.stderr
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="no unshare here")
+def test_no_network_is_needed(project, unbroken):
+    args = make_mini(project)
+    if subprocess.run(["unshare", "-n", "true"], check=False).returncode:
+        pytest.skip("network namespaces are not allowed here")
+
+    command = ["unshare", "-n", sys.executable, "-m", "snakemake", "--cores", "1", *args, *TARGETS]
+    done = subprocess.run(command, cwd=project.folder, env=clean_env(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert simulated(project) == unbroken
