@@ -56,6 +56,7 @@ from histoweave.survival.path_gptomic_network import (
 from histoweave.survival.regulation import Genomic, Regulated, RegulationSettings, deconvolve
 from histoweave.survival.train import TrainSettings, outputs_of, train_network
 
+USES = frozenset({"gene_embedding", "cells"})  # what `fit` looks for in its context
 _FLAT = 1e-6
 
 Baselines = dict[str, Baseline]
@@ -275,6 +276,17 @@ class FittedPathGptomic:
         mean = {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
         more = {name: values for name, values in mean.items() if name not in ("risk", "survival")}
         return Prediction(mean["risk"], mean["survival"], more | self._proportions(patients))
+
+    @torch.no_grad()
+    def attention(self, patients: Patients) -> list[np.ndarray]:
+        """Per patient the (tile,) attention, which sums to 1, as the mean over members; empty without a slide."""
+        source = self.inputs.source(patients, device=next(self.networks[0].parameters()).device)
+        found = []
+        for one in range(len(patients)):
+            batch = source.batch([one])
+            weights = [network.pooling(batch.tiles, batch.mask)[1][0][batch.mask[0]] for network in self.networks]
+            found.append(torch.stack(weights).mean(0).cpu().numpy().astype(float))
+        return found
 
     def _proportions(self, patients: Patients) -> dict[str, np.ndarray]:
         """Deconvolved proportions (patient, type), NaN without expression."""
