@@ -19,6 +19,20 @@ from histoweave.plots.training import training_curves
 Tables = Mapping[str, pd.DataFrame | None]
 
 
+# The measures of MuSe-GNN (arXiv:2310.02275) and of the held-out edges, in words.
+MEASURES = {
+    "cgr": "common genes",
+    "no": "neighbour overlap",
+    "asw": "mixing of datasets (ASW)",
+    "gc": "graph connectivity",
+    "ilisi": "mixing of datasets (iLISI)",
+    "auc": "AUC of edges",
+    "auc_no_diagonal": "AUC of edges, no diagonal",
+    "held_out_auc": "AUC of held-out edges",
+    "held_out_ap": "precision, held-out edges",
+}
+
+
 @dataclass(frozen=True)
 class Slide:
     """What a heatmap is drawn on: thumbnail (row, column, channel) and its scale, see `slide_heatmap`."""
@@ -154,7 +168,8 @@ def learning(tables: Tables, models: tuple[str, ...]) -> Figure:
 
 def gene_quality(tables: Tables) -> Figure:
     """Measures of the gene embedding beside its controls."""
-    return beside_controls(need(tables, "graph_metrics"))
+    rows = need(tables, "graph_metrics")
+    return beside_controls(rows.assign(metric=rows["metric"].map(lambda name: MEASURES.get(name, name))))
 
 
 def heatmap(tables: Tables, case: str, slides: Mapping[str, Slide]) -> Figure:

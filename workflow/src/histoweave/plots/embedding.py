@@ -21,19 +21,17 @@ def gene_map(genes: pd.DataFrame, *, most: int) -> Figure:
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.subplots()
     rest = genes[~genes["module"].astype(str).isin(shown)]
-    axes.scatter(rest["x"], rest["y"], s=6, color=GREY, alpha=0.4, linewidths=0, rasterized=True)
+    axes.scatter(rest["x"], rest["y"], s=8, color=GREY, alpha=0.4, linewidths=0, rasterized=True)
     for number, name in enumerate(shown):
         part = genes[genes["module"].astype(str) == name]
         shade = COLOURS[number % len(COLOURS)]
         mark = _MARKS[number % len(_MARKS)]
         label = f"module {name} ({len(part)})"
         axes.scatter(
-            part["x"], part["y"], s=12, color=shade, marker=mark, linewidths=0, alpha=0.8, label=label, rasterized=True
+            part["x"], part["y"], s=16, color=shade, marker=mark, linewidths=0, alpha=0.8, label=label, rasterized=True
         )
-        centre = np.median(part[["x", "y"]], axis=0)
-        axes.annotate(
-            name, centre, fontsize=8, weight="bold", ha="center", bbox={"facecolor": "white", "alpha": 0.7, "lw": 0}
-        )
+        top = (np.median(part["x"]), part["y"].max())
+        axes.annotate(name, top, (0, 3), textcoords="offset points", fontsize=8, ha="center", va="bottom")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal")
