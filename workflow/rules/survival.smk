@@ -29,12 +29,6 @@ def model_settings(wildcards):
     return json.dumps(merged(section, model["set"]), sort_keys=True)
 
 
-def model_code(wildcards):
-    "Hash of the script and of the method's own module."
-    method = MODELS[wildcards.model]["method"]
-    return code_of("survival/train_model", f"histoweave.survival.{method}")
-
-
 def model_inputs(wildcards):
     "What the stages before give to a model."
     takes = TAKES.get(MODELS[wildcards.model]["method"], set())
@@ -54,9 +48,9 @@ def model_inputs(wildcards):
 
 
 def option(flag, value):
-    "A flag with its value, quoted, or nothing."
+    "A flag with its value or values as a list; empty without a value."
     values = [value] if isinstance(value, str) else list(value or [])
-    return " ".join([flag, *map(shlex.quote, map(str, values))]) if values else ""
+    return [flag, *values] if values else []
 
 
 def model_files(wildcards):
@@ -64,8 +58,10 @@ def model_files(wildcards):
     chosen = model_inputs(wildcards)
     if chosen.pop("qc", None):
         chosen["features"] = f"{RESULTS}/slides/features"
-    pairs = [(f"--{name.replace('_', '-')}", path) for name, path in chosen.items()]
-    return " ".join(option(flag, path) for flag, path in pairs)
+    parts = [
+        option(f"--{name.replace('_', '-')}", path) for name, path in chosen.items()
+    ]
+    return [word for part in parts for word in part]
 
 
 rule survival:
@@ -99,16 +95,14 @@ rule assemble_cohort:
     params:
         settings=settings("survival.cohort"),
         inputs=settings("inputs"),
-        files=lambda wildcards, input, output: " ".join(
-            [
-                option("--slides", input.slides),
-                option("--expression", output.expression),
-                option("--alterations", output.alterations),
-            ]
-        ),
+        files=lambda wildcards, input, output: [
+            *option("--slides", input.slides),
+            *option("--expression", output.expression),
+            *option("--alterations", output.alterations),
+        ],
         code=code_of("survival/assemble_cohort"),
     shell:
-        "{STEP}/survival/assemble_cohort.py --patients {input.patients:q} {params.files}"
+        "{STEP}/survival/assemble_cohort.py --patients {input.patients:q} {params.files:q}"
         " --inputs {params.inputs:q} --settings {params.settings:q} --seed {config[seed]}"
         " --out {output.cohort:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
@@ -172,9 +166,11 @@ rule train_model:
         covariates=sorted(INPUTS["covariates"]),
         device=config["survival"]["device"],
         files=model_files,
-        code=model_code,
+        code=lambda w: code_of(
+            "survival/train_model", f"histoweave.survival.{MODELS[w.model]['method']}"
+        ),
     shell:
-        "{STEP}/survival/train_model.py --cohort {input.cohort:q} --folds {input.folds:q} {params.files}"
+        "{STEP}/survival/train_model.py --cohort {input.cohort:q} --folds {input.folds:q} {params.files:q}"
         " --families {input.families:q} --covariates {params.covariates:q} --groups {params.groups:q}"
         " --model {wildcards.model:q} --method {params.method:q} --horizons {params.horizons:q}"
         " --settings {params.settings:q} --seed {config[seed]} --device {params.device:q}"

@@ -12,7 +12,7 @@ from histoweave import steps
 from histoweave.formats.ledger import Account
 from histoweave.formats.slides import QC
 from histoweave.formats.survival import ALTERATIONS, COHORT, EXPRESSION, read_clinical, read_profiles
-from histoweave.survival.cohort import assemble, check_expression, summary
+from histoweave.survival.cohort import CohortSettings, assemble, check_expression, summary
 
 log = logging.getLogger("histoweave")
 STEP = "survival/assemble_cohort"
@@ -29,10 +29,11 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--ledger", type=Path, required=True)
     args = parser.parse_args(argv)
     inputs, account = args.inputs, Account("survival")
+    settings = steps.settings_of(CohortSettings, args.settings)
     clinical = read_clinical(args.patients, endpoint=inputs["endpoint"], covariates=inputs["covariates"])
     slides = QC.read(args.slides) if args.slides else QC.empty()
     record = steps.provenance(
-        STEP, settings=args.settings, seed=args.seed, inputs={"patients": args.patients, "slides": args.slides}
+        STEP, settings=settings, seed=args.seed, inputs={"patients": args.patients, "slides": args.slides}
     )
     profiles = None
     if args.expression:
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None) -> None:
         for part in gaps:
             account.leave_out(part.kind, "expression", part.items, part.reason)
     names = set() if profiles is None else set(profiles.index)
-    cohort, left_out = assemble(clinical, slides, names, at_least=args.settings["at_least"])
+    cohort, left_out = assemble(clinical, slides, names, at_least=settings.at_least)
     account.items("patient", "cohort", n_in=len(clinical), n_out=len(cohort))
     for part in left_out:
         account.leave_out(part.kind, "cohort", part.items, part.reason)
@@ -61,8 +62,12 @@ def _write(kind, table: pd.DataFrame, cohort: pd.DataFrame, path: Path, account:
     kept = table[table.index.isin(cohort["patient"])].sort_index()
     what = kind.name.removeprefix("cohort_")
     account.items(f"{what} profile", what, n_in=len(table), n_out=len(kept))
-    account.leave_out(f"{what} profile", what, sorted(set(table.index) - set(kept.index)), "its patient is not analysed")
-    data = ad.AnnData(kept.to_numpy("float32"), obs=pd.DataFrame(index=kept.index), var=pd.DataFrame(index=kept.columns))
+    account.leave_out(
+        f"{what} profile", what, sorted(set(table.index) - set(kept.index)), "its patient is not analysed"
+    )
+    data = ad.AnnData(
+        kept.to_numpy("float32"), obs=pd.DataFrame(index=kept.index), var=pd.DataFrame(index=kept.columns)
+    )
     data.uns["scale"] = scale
     kind.write(data, path, provenance=record)
 

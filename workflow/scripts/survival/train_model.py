@@ -1,7 +1,6 @@
 """Fit one survival model on every fold, and predict each fold's test patients once."""
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from histoweave.survival.crossfit import fit_fold
 from histoweave.survival.gene_groups import GroupSettings
 from histoweave.survival.interface import Context
 from histoweave.survival.registry import method_module, needs_of, picked_device
-
-log = logging.getLogger("histoweave")
 
 
 def main(argv: Sequence[str] | None) -> None:
@@ -39,26 +36,20 @@ def main(argv: Sequence[str] | None) -> None:
     account = Account("survival")
     patients, bags = load_patients(args)
     wanted = getattr(module, "USES", frozenset())
-    shared = {
-        "device": picked_device(args.method, args.device),
-        "gene_embedding": load_embedding(args.gene_embedding) if "gene_embedding" in wanted else None,
-        "gene_groups": load_groups(args, steps.settings_of(GroupSettings, args.groups), patients.genes, account)
-        if "gene_groups" in wanted
-        else None,
-        "cells": load_cells(args.cells) if "cells" in wanted else None,
-    }
+    shared = {"device": picked_device(args.method, args.device)}
+    if "gene_groups" in wanted:
+        groups = steps.settings_of(GroupSettings, args.groups)
+        shared["gene_groups"] = load_groups(args, groups, patients.genes, account)
+    if "gene_embedding" in wanted:
+        shared["gene_embedding"] = load_embedding(args.gene_embedding)
+    if "cells" in wanted:
+        shared["cells"] = load_cells(args.cells)
     results = []
     tables = [rows for _, rows in FOLDS.read(args.folds).groupby(["repeat", "fold"])]
     for roles in steps.progress(tables, what=f"folds of {args.model}"):
         where = (args.model, str(roles["repeat"].iloc[0]), str(roles["fold"].iloc[0]))
-        result = fit_fold(
-            patients,
-            roles,
-            module,
-            settings=settings,
-            context=Context(args.seed, where, **shared),
-            horizons_days=args.horizons,
-        )
+        context = Context(args.seed, where, **shared)
+        result = fit_fold(patients, roles, module, settings=settings, context=context, horizons_days=args.horizons)
         _note(account, result.left_out, "/".join(where))
         results.append(result)
     record = _record(args, settings)
@@ -79,7 +70,7 @@ def _note(account: Account, left_out: list, where: str) -> None:
     """Count each part's patients in and out, with the names left out."""
     for role in ("train", "validation", "test"):
         parts = [part for part in left_out if part[0] == role]
-        for _, count, names, reason in parts:
+        for _, _, names, reason in parts:
             account.leave_out("patient", f"{where}/{role}", names, reason)
         if parts:
             missing = sum(len(part[2]) for part in parts)
@@ -87,13 +78,9 @@ def _note(account: Account, left_out: list, where: str) -> None:
 
 
 def _record(args, settings: object) -> dict:
-    files = ("cohort", "folds", "expression", "alterations", "gene_embedding", "modules")
-    return steps.provenance(
-        f"survival/train_model {args.method}",
-        settings=settings,
-        seed=args.seed,
-        inputs={name: getattr(args, name) for name in files},
-    )
+    names = ("cohort", "folds", "expression", "alterations", "gene_embedding", "modules")
+    inputs = {name: getattr(args, name) for name in names}
+    return steps.provenance(f"survival/train_model {args.method}", settings=settings, seed=args.seed, inputs=inputs)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def load_groups(
         return None
     if settings.source == "modules":
         if args.modules is None:
-            msg = "survival.gene_groups.source is 'modules', but there is no gene graph: give datasets or survival.modules."
+            msg = "survival.gene_groups.source is 'modules' without a gene graph: give datasets or survival.modules."
             raise InputError(msg)
         frame = MODULES.read(args.modules)
         frame = frame[frame["module"] != "none"]

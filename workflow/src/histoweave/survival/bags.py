@@ -170,7 +170,7 @@ class GatedAttention(nn.Module):
         super().__init__()
         self.tanh = nn.Linear(hidden, attention)
         self.gate = nn.Linear(hidden, attention)
-        self.score = nn.Linear(attention, 1)
+        self.score = nn.Linear(attention, 1, bias=False)  # a bias would cancel in the softmax
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ Nothing is scaled here: what is learned from patients is learned inside the trai
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,14 @@ import pandas as pd
 from histoweave.errors import InputError, shorten
 
 _TCGA = r"^TCGA-([A-Z0-9]{2})-"
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """What a patient must have to be analysed: ``any``, ``both``, ``slide``, ``expression`` or ``none``."""
+
+    section: ClassVar[str] = "survival.cohort"
+    at_least: str
 
 
 @dataclass(frozen=True)

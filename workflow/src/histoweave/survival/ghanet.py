@@ -42,8 +42,15 @@ from histoweave.survival.discrete import TimeBins
 from histoweave.survival.gene_groups import GateSettings, gate
 from histoweave.survival.interface import SLIDE, Context, Patients
 from histoweave.survival.losses import discrete_loss
-from histoweave.survival.network import BinCurve, NetworkFitted, load_network, no_vectors, restored_curve
-from histoweave.survival.network import restored_scale, seeded
+from histoweave.survival.network import (
+    BinCurve,
+    NetworkFitted,
+    load_network,
+    no_vectors,
+    restored_curve,
+    restored_scale,
+    seeded,
+)
 from histoweave.survival.profiles import ProfileScale
 from histoweave.survival.train import Outputs, TrainSettings, train_network
 
@@ -189,10 +196,9 @@ class SurvivalBranch(nn.Module):
             nn.Linear(shape.n_features, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Dropout(shape.dropout)
         )
         self.morphology = GatedAttention(hidden, hidden // 2, dropout=0.0)
-        self.edge = nn.Sequential(
-            *(layer for _ in range(2) for layer in (nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU()))
-        )
-        self.between = nn.MultiheadAttention(hidden, shape.heads, dropout=shape.dropout, bias=False, batch_first=True)
+        layers = [[nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU()] for _ in range(2)]
+        self.edge = nn.Sequential(*layers[0], *layers[1])
+        self.between = FoldedAttention(hidden, shape.heads, dropout=shape.dropout)
         self.norm = nn.LayerNorm(hidden)
         self.forwards = FeedForward(hidden, shape.feed_forward, dropout=shape.dropout)
         self.squeeze = nn.Sequential(
@@ -327,7 +333,7 @@ def learned_targets(train: Patients, *, settings: GhanetSettings, context: Conte
 
 
 def fit(train: Patients, validation: Patients, *, settings: GhanetSettings, context: Context) -> NetworkFitted:
-    """Train both branches at once; the inner validation part picks the epoch by the same loss."""
+    """Train both branches at once; the inner validation part picks the epoch by its survival loss."""
     for part in (train, validation):
         part.require(NEEDS_TRAIN, method=NAME)
     targets = learned_targets(train, settings=settings, context=context)
@@ -347,7 +353,8 @@ def fit(train: Patients, validation: Patients, *, settings: GhanetSettings, cont
         sources.append(BatchSource(part, scale=scale, vectors=vectors, device=context.device))
     network = seeded(Ghanet, context, shape)
     loss = GhanetLoss(settings.reconstruction_weight, targets.group_sizes)
-    history = train_network(network, *sources, loss=loss, settings=settings.training, context=context)
+    judge = GhanetLoss(0.0, targets.group_sizes)
+    history = train_network(network, *sources, loss=loss, judge=judge, settings=settings.training, context=context)
     meta = {
         "shape": asdict(shape),
         "groups": list(targets.groups),

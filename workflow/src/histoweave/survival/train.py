@@ -60,6 +60,7 @@ def train_network(
     loss: Loss,
     settings: TrainSettings,
     context: Context,
+    judge: Loss | None = None,
     parameters: Sequence[dict] | None = None,
     backward: Callable | None = None,
     before_step: Callable | None = None,
@@ -70,6 +71,7 @@ def train_network(
 
     model : called with a Batch, gives named (patient, ...) tensors, among them ``risk`` (patient,)
     loss : called with the outputs of all patients of a batch and their targets
+    judge : the loss that the inner validation part is judged by (default: `loss`)
     parameters : parameter groups of the optimiser (default: one group of all)
     backward : replaces `chunked_backward`, same arguments; fills ``.grad`` and returns (loss, outputs)
     before_step : called with (optimizer, outputs, targets) between backward and the step; may return
@@ -98,7 +100,7 @@ def train_network(
             _step(optimizer, groups, settings)
             values.append(value)
         run.note_means(epoch, notes)
-        run.close_epoch(epoch, float(np.mean(values)), validation, loss, monitor)
+        run.close_epoch(epoch, float(np.mean(values)), validation, judge or loss, monitor)
         if after_epoch is not None:
             after_epoch(epoch, run.history)
         if run.is_over(epoch):

@@ -1,0 +1,105 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from histoweave.errors import InputError
+from histoweave.survival.folds import FoldSettings, split
+
+
+def settings(**changes):
+    values = {"scheme": "site_preserved", "folds": 4, "repeats": 2, "validation_share": 0.2, "least_train_events": 5}
+    return FoldSettings(**{**values, "given": None, **changes})
+
+
+def cohort(n=120, sites=9, seed=0):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "patient": [f"P{i:03d}" for i in range(n)],
+            "site": rng.choice([f"s{i}" for i in range(sites)], n, p=np.arange(1, sites + 1) / sum(range(sites + 1))),
+            "event": (rng.random(n) < 0.5).astype(int),
+        }
+    )
+
+
+@pytest.mark.parametrize("scheme", ["site_preserved", "stratified"])
+def test_every_patient_has_one_role_and_is_tested_once(scheme):
+    table = split(cohort(), settings=settings(scheme=scheme), seed=1, given=None)
+    assert not table.duplicated(["patient", "repeat", "fold"]).any()
+    tested = table[table["role"] == "test"].groupby(["repeat", "patient"]).size()
+    assert (tested == 1).all()
+    assert len(tested) == 240
+    assert set(table["role"]) == {"train", "validation", "test"}
+
+
+def test_sites_stay_together_and_folds_are_balanced():
+    people = cohort()
+    table = split(people, settings=settings(), seed=1, given=None).merge(people, on="patient")
+    test = table[table["role"] == "test"]
+    assert (test.groupby(["repeat", "site"])["fold"].nunique() == 1).all()
+    for _, part in table.groupby(["repeat", "fold"]):
+        outside = set(part.loc[part["role"] != "test", "site"])
+        assert not outside & set(part.loc[part["role"] == "test", "site"])
+    events = test[test["repeat"] == 0].groupby("fold")["event"].sum()
+    largest = test[test["repeat"] == 0].groupby("site")["event"].sum().max()
+    assert events.max() <= max(largest, 1.25 * events.mean())
+
+
+def test_inner_part_is_stratified_by_event():
+    people = cohort()
+    table = split(people, settings=settings(scheme="stratified"), seed=1, given=None).merge(people, on="patient")
+    shares = table.groupby(["repeat", "fold", "role"])["event"].mean().unstack()
+    assert (shares["train"] - shares["validation"]).abs().max() < 0.08
+    sizes = table.groupby(["repeat", "fold", "role"]).size().unstack()
+    assert (sizes["validation"] / (sizes["validation"] + sizes["train"])).between(0.18, 0.22).all()
+
+
+def test_repeats_differ_and_seeds_decide():
+    table = split(cohort(), settings=settings(scheme="stratified"), seed=1, given=None)
+    wide = table.pivot(index="patient", columns=["repeat", "fold"], values="role")
+    assert not wide[0].equals(wide[1])
+    pd.testing.assert_frame_equal(table, split(cohort(), settings=settings(scheme="stratified"), seed=1, given=None))
+
+
+def test_given_folds_gain_an_inner_part_only_where_there_is_none():
+    people = cohort(40)
+    given = pd.DataFrame({"patient": people["patient"], "repeat": 0, "fold": 0, "role": ["test"] * 10 + ["train"] * 30})
+    table = split(people, settings=settings(scheme="given"), seed=1, given=given)
+    assert set(table.loc[table["role"] == "test", "patient"]) == set(people["patient"][:10])
+    assert (table["role"] == "validation").sum() == 6
+    given.loc[10:14, "role"] = "validation"
+    table = split(people, settings=settings(scheme="given"), seed=1, given=given)
+    assert set(table.loc[table["role"] == "validation", "patient"]) == set(people["patient"][10:15])
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"role": "tset"}, "unknown roles 'tset'"),
+        ({"patient": "P001"}, "patient 'P001' has two roles in fold 0"),
+    ],
+)
+def test_given_folds_that_cannot_be(change, text):
+    people = cohort(40)
+    given = pd.DataFrame({"patient": people["patient"], "repeat": 0, "fold": 0, "role": ["test"] * 10 + ["train"] * 30})
+    for column, value in change.items():
+        given.loc[2, column] = value
+    with pytest.raises(InputError, match=text):
+        split(people, settings=settings(scheme="given"), seed=1, given=given)
+
+
+def test_given_without_a_file():
+    with pytest.raises(InputError, match="survival.folds.given names no file"):
+        split(cohort(), settings=settings(scheme="given"), seed=1, given=None)
+
+
+def test_too_few_sites():
+    with pytest.raises(InputError, match=r"3 site\(s\) cannot make 4 site-preserved folds"):
+        split(cohort(sites=3), settings=settings(), seed=1, given=None)
+
+
+def test_too_few_events():
+    with pytest.raises(
+        InputError, match=r"repeat 0, fold 0: the training part has \d+ events in .*least_train_events = 60"
+    ):
+        split(cohort(), settings=settings(least_train_events=60), seed=1, given=None)

@@ -1,0 +1,117 @@
+"""What every method promises: it learns, predicts everybody, says what is missing, comes back from a bundle."""
+
+import numpy as np
+import pytest
+from unit.survival.people import make_patients, training
+
+from histoweave.errors import InputError
+from histoweave.survival import abmil_wsi, cox_clinical, coxnet_both, coxnet_rna, coxnet_slide, ghanet, registry
+from histoweave.survival.concordance import concordance
+from histoweave.survival.gene_groups import GateSettings
+from histoweave.survival.interface import Context
+from histoweave.survival.linear import CoxnetSettings
+
+NET = CoxnetSettings(l1_ratio=0.5, penalties=12, least_penalty=0.05, inner_folds=3)
+GROUPS = {"one": ["G0", "G1", "G2", "G3"], "two": ["G3", "G4", "G5", "G6", "G7"]}
+GHANET = ghanet.GhanetSettings(
+    bins=4, hidden=16, heads=2, feed_forward=16, dropout=0.1, top_share=0.2, hyper_attention=True,
+    reconstruction_weight=0.3, permute_genomics=False, clip=5.0, expression_clip=5.0,
+    gate=GateSettings("none", 1, 0.05), training=training(epochs=20),
+)  # fmt: skip
+CASES = {
+    "cox_clinical": (cox_clinical.CoxClinicalSettings(0.0001), 0.55),
+    "coxnet_rna": (coxnet_rna.CoxnetRnaSettings(0, 10.0, NET), 0.58),
+    "coxnet_slide": (coxnet_slide.CoxnetSlideSettings(10.0, NET), 0.62),
+    "coxnet_both": (coxnet_both.CoxnetBothSettings("late", 0, 10.0, NET), 0.68),
+    "abmil_wsi": (abmil_wsi.AbmilSettings(16, 8, 0.1, 5.0, "efron", training()), 0.62),
+    "ghanet": (GHANET, 0.6),
+}
+SLIDES_ONLY = {"coxnet_slide", "abmil_wsi", "ghanet"}
+
+
+@pytest.fixture(scope="module", params=sorted(CASES))
+def case(request):
+    people = make_patients(180, seed=3)
+    module = registry.method_module(request.param)
+    context = Context(1, (request.param, "0", "0"), gene_groups=GROUPS)
+    settings, least = CASES[request.param]
+    fitted = module.fit(people.subset(range(100)), people.subset(range(100, 130)), settings=settings, context=context)
+    return request.param, module, settings, context, people, fitted, least
+
+
+def test_learns_what_is_there(case):
+    _, _, _, _, people, fitted, least = case
+    test = people.subset(range(130, 180))
+    assert concordance(test.time_days, test.event, fitted.predict(test, [365]).risk) > least
+
+
+def test_curves_agree_with_risks(case):
+    *_, people, fitted, _ = case
+    made = fitted.predict(people, [100, 400, 900])
+    assert made.survival.shape == (180, 3)
+    assert (np.diff(made.survival, axis=1) <= 1e-12).all()
+    order = np.argsort(made.risk)
+    if case[0] != "ghanet":  # risks of a discrete-time model order the mean survival, not each horizon
+        assert (np.diff(made.survival[order, 1]) <= 1e-6).all()
+    assert np.corrcoef(made.risk, made.survival[:, 1])[0, 1] < -0.5
+
+
+def test_prediction_does_not_depend_on_who_else_is_predicted(case):
+    *_, people, fitted, _ = case
+    alone = fitted.predict(people.subset([5]), [365])
+    together = fitted.predict(people, [365])
+    np.testing.assert_allclose(alone.risk[0], together.risk[5], rtol=1e-5, atol=1e-6)
+
+
+def test_comes_back_from_its_state(case):
+    _, module, _, _, people, fitted, _ = case
+    tensors, meta = fitted.state()
+    again = module.restore(tensors, meta).predict(people, [365])
+    np.testing.assert_allclose(again.risk, fitted.predict(people, [365]).risk, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(again.survival, fitted.predict(people, [365]).survival, rtol=1e-6)
+
+
+def test_same_seed_same_result(case):
+    name, module, settings, context, people, fitted, _ = case
+    if name in ("ghanet", "abmil_wsi"):
+        settings = type(settings)(**{**vars(settings), "training": training(epochs=2)})
+        fits = [
+            module.fit(people.subset(range(60)), people.subset(range(60, 80)), settings=settings, context=context)
+            for _ in range(2)
+        ]
+    else:
+        parts = people.subset(range(100)), people.subset(range(100, 130))
+        fits = [fitted, module.fit(*parts, settings=settings, context=context)]
+    np.testing.assert_array_equal(*(fit.predict(people, [365]).risk for fit in fits))
+
+
+def test_patients_without_what_is_needed_are_named(case):
+    name, *_, fitted, _ = case
+    if name == "cox_clinical":
+        return
+    what = "slide" if name in SLIDES_ONLY | {"coxnet_both"} else "expression"
+    lacking = make_patients(10, missing=[(4, what)])
+    with pytest.raises(InputError, match=f"{name}: 1 of 10 patients have no {what} data: 'P004'"):
+        fitted.predict(lacking, [365])
+
+
+def test_no_event_in_training(case):
+    name, module, settings, context, people, _, _ = case
+    people = people.subset(range(40))
+    people.event[:] = 0
+    with pytest.raises(InputError, match="event"):
+        module.fit(people.subset(range(30)), people.subset(range(30, 40)), settings=settings, context=context)
+
+
+def test_slides_alone_suffice_for_slide_models(case):
+    name, *_, people, fitted, _ = case
+    if name in SLIDES_ONLY:
+        from dataclasses import replace
+
+        blind = replace(people, expression=None, genes=())
+        np.testing.assert_array_equal(fitted.predict(blind, [365]).risk, fitted.predict(people, [365]).risk)
+
+
+def test_unknown_method():
+    with pytest.raises(InputError, match="survival method 'magic' is unknown"):
+        registry.method_module("magic")
