@@ -142,7 +142,7 @@ rule train_model:
         unpack(model_inputs),
         cohort=rules.assemble_cohort.output.cohort,
         folds=rules.split_folds.output.folds,
-        families=workflow.source_path("../../resources/gene_groups/functional.gmt"),
+        families=str(HERE / "resources/gene_groups/functional.gmt"),
     output:
         risk=f"{SURVIVAL}/{{model}}/risk.parquet",
         training=f"{SURVIVAL}/{{model}}/training.parquet",
