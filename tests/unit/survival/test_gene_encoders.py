@@ -19,6 +19,7 @@ def settings(**changes):
         "clip_sd": 5.0,
         "token_dim": 4,
         "heads": 3,
+        "scgpt": encoders.ScgptSettings(None, None, "panel", 1200, 2, 8, 0.6),
     }
     return encoders.EncoderSettings(**(base | changes))
 

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import torch
 from histoweave.errors import InputError
 from histoweave.survival import path_gptomic
 from histoweave.survival.concordance import concordance
-from histoweave.survival.gene_encoders import EncoderSettings
+from histoweave.survival.gene_encoders import EncoderSettings, ScgptSettings
 from histoweave.survival.interface import Cells, Context, Patients
 from histoweave.survival.modulation import RULES, BalanceSettings
 from histoweave.survival.path_gptomic_network import NetworkSettings
@@ -18,11 +19,12 @@ from histoweave.survival.train import TrainSettings
 
 GENES = tuple(f"G{i}" for i in range(24))
 HORIZONS = (200.0, 800.0)
+SCGPT = ScgptSettings(None, None, "panel", 1200, 2, 8, 0.6)
 
 
 def settings(modalities=("slide", "gene"), fusion="concat", members=1, **changes):
     parts = {
-        "encoder": EncoderSettings("genegraph", "auto", 16, "variance", 51, 5.0, 4, 4),
+        "encoder": EncoderSettings("genegraph", "auto", 16, "variance", 51, 5.0, 4, 4, SCGPT),
         "regulation": RegulationSettings("auto", "pairs", 5, 1.0, 60, 0.25, 8, 2, 0.0, 2, 0.002, 32, freeze=False),
         "balance": BalanceSettings("none", 1.0, 0.9, 1, 0, 1.0, 1.5, 2, 1.0),
         "network": NetworkSettings(8, 2, 4, 0.1, 5.0),
@@ -268,6 +270,21 @@ def test_a_bundle_of_one_modality_restores(cohort):
     fitted = fit(cohort, settings(modalities=("gene",), encoder={"kind": "raw"}))
     again = path_gptomic.restore(*fitted.state())
     np.testing.assert_array_equal(again.predict(cohort, HORIZONS).risk, fitted.predict(cohort, HORIZONS).risk)
+
+
+@pytest.mark.parametrize("staged", [True, False])
+def test_a_scgpt_checkpoint_takes_the_place_of_the_gene_graphs(cohort, cells, staged):
+    folder = Path(__file__).parents[2] / "golden" / "scgpt" / "ckpt_wqkv"
+    symbols = [name for name in json.loads((folder / "vocab.json").read_text()) if not name.startswith("<")][:24]
+    named = replace(cohort, genes=tuple(symbols))
+    own = settings(encoder={"kind": "scgpt", "scgpt": replace(SCGPT, checkpoint=str(folder), most_tokens=16)})
+    more = {"cells": replace(cells, genes=tuple(symbols))} if staged else {}
+    fitted = fit(named, own, replace(context(), gene_embedding=None, **more))
+    found = fitted.predict(named, HORIZONS)
+    assert np.isfinite(found.risk).all()
+    assert ("proportion_T cell" in found.more) == staged
+    again = path_gptomic.restore(*fitted.state())
+    np.testing.assert_allclose(again.predict(named, HORIZONS).risk, found.risk, atol=1e-6)
 
 
 # --- what cannot be fitted

@@ -107,7 +107,7 @@ def test_standardised_mixtures_are_scaled_by_their_own_moments(cells):
         cells, profile("standardised"), settings=settings(), rng=np.random.default_rng(0)
     )
     np.testing.assert_allclose(train.values.mean(dim=0), 0, atol=0.03)  # clipped at five SDs
-    np.testing.assert_allclose(train.values.std(dim=0), 1, atol=0.1)
+    np.testing.assert_allclose(train.values.std(dim=0), 1, atol=0.25)
 
 
 def test_markers_tell_types_apart(cells):

@@ -20,7 +20,7 @@ learns from there (ours).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,25 @@ _OWN_VALUE_SCALE = {"counts": "rank", "tpm": "rank", "log2_tpm": "rank", "zscore
 
 
 @dataclass(frozen=True)
+class ScgptSettings:
+    """The checkpoint and how a profile is given to it.
+
+    checkpoint : folder with args.json, vocab.json, best_model.pt; aliases : TSV with columns alias, symbol
+    tokens : ``panel`` (the most variable genes of the training part), ``all`` genes, or ``draws``: the mean over
+        `draws` seeded choices; most_tokens : with `<cls>`, for panel and draws
+    batch : profiles at once; least_match : floor of the share of genes that the vocabulary knows
+    """
+
+    checkpoint: str | None
+    aliases: str | None
+    tokens: str
+    most_tokens: int
+    draws: int
+    batch: int
+    least_match: float
+
+
+@dataclass(frozen=True)
 class EncoderSettings:
     """Which encoder, and its sizes.
 
@@ -43,7 +62,7 @@ class EncoderSettings:
     panel_genes : genes in the panel, chosen in the training part by panel_by : ``variance``, or ``cox`` (score tests)
     n_bins : rank bins, with the zero bin
     clip_sd : bound of standardised values
-    token_dim, heads : of the genegraph encoder
+    token_dim, heads : of the genegraph encoder; scgpt : of the scgpt encoder
     """
 
     kind: str
@@ -54,6 +73,7 @@ class EncoderSettings:
     clip_sd: float
     token_dim: int
     heads: int
+    scgpt: ScgptSettings
 
 
 def log_expression(expression: np.ndarray, scale: str) -> np.ndarray:
@@ -65,6 +85,18 @@ def log_expression(expression: np.ndarray, scale: str) -> np.ndarray:
         depth = np.maximum(expression.sum(axis=1, keepdims=True), 1.0)
         return np.log1p(expression * (1e4 / depth))
     return np.log1p(expression) if scale == "tpm" else np.asarray(expression, dtype=float)
+
+
+def linear_expression(expression: np.ndarray, scale: str, *, floor: float) -> np.ndarray:
+    """Expression with a true zero: log2 TPM is taken back, with `floor` as the value of an unexpressed gene."""
+    if scale != "log2_tpm":
+        return expression
+    return np.exp2(np.maximum(expression, floor)) - np.exp2(floor)
+
+
+def unexpressed(expression: np.ndarray) -> float:
+    """Value of an unexpressed gene in log2 TPM: the smallest one, log2 of what was added before the logarithm."""
+    return float(expression.min())
 
 
 def check_expression(expression: np.ndarray, genes: Sequence[str], scale: str) -> None:
@@ -107,13 +139,24 @@ class ProfileInput:
     mean: np.ndarray
     sd: np.ndarray
 
+    @property
+    def width(self) -> int:
+        """Length of a profile's input."""
+        return len(self.genes)
+
+    def for_mixtures(self, mixtures: np.ndarray) -> "ProfileInput":
+        """Return the input that mixtures of cells (mixture, panel) go through: their own scale and moments."""
+        logged = np.log1p(mixtures)
+        sd = logged.std(axis=0)
+        moments = {"lower": logged.min(axis=0), "upper": logged.max(axis=0), "mean": logged.mean(axis=0)}
+        return replace(self, scale="tpm", sd=np.where(sd > 1e-8, sd, np.inf), **moments)
+
     def __call__(self, expression: np.ndarray, genes: Sequence[str]) -> np.ndarray:
         """Input of each profile: expression (sample, gene) named by `genes` -> (sample, panel) float32."""
         columns = columns_of(self.genes, genes)
         check_expression(expression[:, columns], self.genes, self.scale)
         if self.values == "rank":
-            linear = np.maximum(expression[:, columns], self.floor) if self.scale == "log2_tpm" else expression
-            linear = np.exp2(linear) - np.exp2(self.floor) if self.scale == "log2_tpm" else linear[:, columns]
+            linear = linear_expression(expression[:, columns], self.scale, floor=self.floor)
             return (rank_bins(linear, n_bins=self.n_bins) / (self.n_bins - 1)).astype(np.float32)
         logged = log_expression(expression, self.scale)[:, columns]
         scaled = (np.clip(logged, self.lower, self.upper) - self.mean) / self.sd
@@ -186,7 +229,7 @@ def fit_input(
         genes=tuple(names[column] for column in chosen),
         scale=scale,
         values=_value_kind(scale, settings),
-        floor=float(logged.min()),
+        floor=unexpressed(logged),
         n_bins=settings.n_bins,
         clip_sd=settings.clip_sd,
         lower=lower[chosen],

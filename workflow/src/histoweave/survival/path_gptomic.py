@@ -32,12 +32,13 @@ from histoweave.rng import derive_seed
 from histoweave.survival.bags import Batch, BatchSource, FeatureScale
 from histoweave.survival.balance import BRANCHES, balancing
 from histoweave.survival.baseline import Baseline
-from histoweave.survival.gene_encoders import EncoderSettings, GeneGraphEncoder, ProfileInput, RawEncoder
+from histoweave.survival.gene_encoders import EncoderSettings, GeneGraphEncoder, RawEncoder, ScgptSettings
 from histoweave.survival.interface import EXPRESSION, SLIDE, Context, Needs, Patients, Prediction
 from histoweave.survival.modulation import BalanceSettings
 from histoweave.survival.path_gptomic_inputs import (
     AlterationInput,
     Inputs,
+    Profile,
     fit_profile,
     load_module,
     make_encoder,
@@ -82,7 +83,6 @@ Settings = PathGptomicSettings
 
 
 _NESTED = {
-    "encoder": EncoderSettings,
     "regulation": RegulationSettings,
     "balance": BalanceSettings,
     "network": NetworkSettings,
@@ -92,7 +92,8 @@ _NESTED = {
 
 def settings_from(values: Mapping) -> PathGptomicSettings:
     """Settings from the JSON of a bundle."""
-    nested = {name: kind(**values[name]) for name, kind in _NESTED.items()}
+    encoder = dict(values["encoder"]) | {"scgpt": ScgptSettings(**values["encoder"]["scgpt"])}
+    nested = {name: kind(**values[name]) for name, kind in _NESTED.items()} | {"encoder": EncoderSettings(**encoder)}
     return PathGptomicSettings(**(dict(values) | nested | {"modalities": tuple(values["modalities"])}))
 
 
@@ -169,7 +170,7 @@ def build_network(
     )
 
 
-def fresh_genomic(profile: ProfileInput, settings: PathGptomicSettings, context: Context) -> Genomic:
+def fresh_genomic(profile: Profile, settings: PathGptomicSettings, context: Context) -> Genomic:
     """Unregulated gene encoder with MLP_A."""
     encoder = make_encoder(profile, settings.encoder, context, names=("encoder",))
     torch.manual_seed(derive_seed(context.seed, *context.names, "MLP_A"))
@@ -343,7 +344,8 @@ def restore(tensors: Mapping[str, np.ndarray], meta: Mapping) -> FittedPathGptom
         genomic = load_genomic("stage1", tensors, settings)
         head = nn.Linear(settings.regulation.hidden, len(meta["types"]))
         regulated = Regulated(genomic, load_module("types", head, tensors), tuple(meta["types"]), ())
-    inputs = Inputs.restored(tensors, meta, frozen=regulated.network if regulated else None)
+    frozen = regulated.network if regulated else None
+    inputs = Inputs.restored(tensors, meta, frozen=frozen, scgpt=settings.encoder.scgpt)
     networks, baselines = [], []
     for member, kinds in enumerate(meta["baselines"]):
         prefix = f"member{member}"

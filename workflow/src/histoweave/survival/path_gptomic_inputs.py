@@ -16,6 +16,7 @@ from histoweave.survival.gene_encoders import (
     GeneGraphEncoder,
     ProfileInput,
     RawEncoder,
+    ScgptSettings,
     fit_input,
     panel_vectors,
 )
@@ -28,7 +29,9 @@ from histoweave.survival.regulation import (
     marker_scores,
     regulate,
 )
+from histoweave.survival.scgpt_input import ScgptInput, fit_scgpt, restored_scgpt
 
+Profile = ProfileInput | ScgptInput
 _SHARPNESS = 6.0
 _ALTERATION_BOUND = 5.0
 
@@ -73,7 +76,7 @@ class Inputs:
     frozen : gene encoder that stage 2 leaves as it is, with mean and sd of its z over the training part
     """
 
-    profile: ProfileInput | None
+    profile: Profile | None
     tiles: FeatureScale | None
     alterations: AlterationInput | None
     frozen: Genomic | None
@@ -88,7 +91,7 @@ class Inputs:
     def profiles(self, patients: Patients) -> np.ndarray:
         """Encoder input (patient, gene) float32; zeros for patients without expression."""
         has = patients.has(EXPRESSION)
-        values = np.zeros((len(patients), len(self.profile.genes)), dtype=np.float32)
+        values = np.zeros((len(patients), self.profile.width), dtype=np.float32)
         if has.any():
             values[has] = self.profile(patients.expression[has], patients.genes)
         return values
@@ -108,9 +111,11 @@ class Inputs:
         return arrays, meta
 
     @classmethod
-    def restored(cls, tensors: Mapping[str, np.ndarray], meta: Mapping, *, frozen: Genomic | None) -> "Inputs":
-        """Inverse of `state`; `frozen` is used if it was frozen then."""
-        profile = ProfileInput.restored(tensors, meta["profile"]) if meta["profile"] else None
+    def restored(
+        cls, tensors: Mapping[str, np.ndarray], meta: Mapping, *, frozen: Genomic | None, scgpt: ScgptSettings
+    ) -> "Inputs":
+        """Inverse of `state`; `frozen` is used if it was frozen then, `scgpt` names the checkpoint if one was used."""
+        profile = restored_profile(tensors, meta["profile"], scgpt) if meta["profile"] else None
         tiles = alterations = None
         if "tile_clip" in meta:
             tiles = FeatureScale(tensors["tiles.mean"], tensors["tiles.sd"], meta["tile_clip"])
@@ -132,6 +137,13 @@ class Inputs:
         return BatchSource(patients, scale=self.tiles, vectors=vectors, device=device)
 
 
+def restored_profile(tensors: Mapping[str, np.ndarray], meta: Mapping, scgpt: ScgptSettings) -> Profile:
+    """Profile input of a bundle."""
+    if "checkpoint_digest" in meta:
+        return restored_scgpt(tensors, meta, scgpt)
+    return ProfileInput.restored(tensors, meta)
+
+
 @torch.no_grad()
 def run_frozen(network: nn.Module, values: np.ndarray) -> np.ndarray:
     """Output of `network` in evaluation, in pieces: (sample, gene) -> (sample, hidden)."""
@@ -140,12 +152,10 @@ def run_frozen(network: nn.Module, values: np.ndarray) -> np.ndarray:
     return torch.cat([network(piece.to(device)).cpu() for piece in pieces]).numpy()
 
 
-def make_encoder(
-    profile: ProfileInput, settings: EncoderSettings, context: Context, *, names: tuple[str, ...]
-) -> nn.Module:
+def make_encoder(profile: Profile, settings: EncoderSettings, context: Context, *, names: tuple[str, ...]) -> nn.Module:
     """Encoder of `settings.kind` over the panel, with fresh weights drawn by `names`."""
-    if settings.kind == "raw":
-        return RawEncoder(len(profile.genes))
+    if settings.kind != "genegraph":  # nothing to learn before MLP_A
+        return RawEncoder(profile.width)
     seed = derive_seed(context.seed, *context.names, *names)
     torch.manual_seed(seed)
     vectors = panel_vectors(context.gene_embedding, profile.genes)
@@ -154,7 +164,7 @@ def make_encoder(
     return encoder
 
 
-def fit_profile(train: Patients, settings: EncoderSettings, context: Context, *, staged: bool) -> ProfileInput:
+def fit_profile(train: Patients, settings: EncoderSettings, context: Context, *, staged: bool) -> Profile:
     """Panel and scaling on the training patients that have expression; raises InputError if nobody has any.
 
     staged : stage 1 will run, so that the panel keeps to genes of the cells and holds markers of their types
@@ -179,20 +189,21 @@ def fit_profile(train: Patients, settings: EncoderSettings, context: Context, *,
             raise InputError(msg)
         known = set(context.gene_embedding)
         usable = known if usable is None else known & usable
+    shared = {"scale": train.expression_scale, "usable": usable}
+    if settings.kind == "scgpt":
+        own = {"settings": settings.scgpt, "seed": context.seed, "device": torch.device(context.device)}
+        return fit_scgpt(train.expression[has], train.genes, **shared, **own, known=context.more.get("embeddings"))
     return fit_input(
         train.expression[has],
         train.genes,
-        scale=train.expression_scale,
-        usable=usable,
+        **shared,
         outcome=(train.time_days[has], train.event[has]),
         markers=markers,
         settings=settings,
     )
 
 
-def stage_one(
-    profile: ProfileInput, encoder: EncoderSettings, settings: RegulationSettings, context: Context
-) -> Regulated:
+def stage_one(profile: Profile, encoder: EncoderSettings, settings: RegulationSettings, context: Context) -> Regulated:
     """Regulate a fresh encoder on mixtures of the context's cells."""
     rng = generator(context.seed, *context.names, "mixtures")
     train, held_out, types = make_mixtures(context.cells, profile, settings=settings, rng=rng)

@@ -18,7 +18,7 @@ Where profiles come standardised (z-scored cohorts), mixtures are standardised b
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -161,7 +161,7 @@ def make_mixtures(
     for part, n_mixtures in ((~held, settings.mixtures), (held, max(1, settings.mixtures // 4))):
         drawn = {"n_types": len(names), "n_mixtures": n_mixtures, "settings": settings, "rng": rng}
         parts.append(mix_cells(even[part], codes[part], **drawn))
-    own_input = _input_of_mixtures(parts[0][0], profile)
+    own_input = profile.for_mixtures(parts[0][0])
     made = [
         Mixtures(torch.from_numpy(own_input(x, profile.genes)), torch.as_tensor(y, dtype=torch.float32))
         for x, y in parts
@@ -214,14 +214,6 @@ def marker_scores(cells: Cells) -> dict[str, float]:
     inside = np.stack([logged[codes == code].var(axis=0) for code in range(len(names))]).mean(axis=0)
     between = means.var(axis=0)
     return dict(zip(cells.genes, (between / (between + inside + 1e-3)).tolist(), strict=True))
-
-
-def _input_of_mixtures(mixtures: np.ndarray, profile: ProfileInput) -> ProfileInput:
-    """Return the patients' input with the mixtures' own scale and moments; mixtures : (mixture, panel)."""
-    logged = np.log1p(mixtures)
-    sd = logged.std(axis=0)
-    moments = {"lower": logged.min(axis=0), "upper": logged.max(axis=0), "mean": logged.mean(axis=0)}
-    return replace(profile, scale="tpm", sd=np.where(sd > 1e-8, sd, np.inf), **moments)
 
 
 def regulate(
