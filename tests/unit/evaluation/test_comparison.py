@@ -2,6 +2,7 @@ import logging
 
 import numpy as np
 import pytest
+from benchmarks.bench_coverage import CASES, coverage
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -127,3 +128,9 @@ def test_a_better_model_is_found_better_and_an_equal_one_is_not():
     table = compared(panel, [good, type(bad)("bad", bad.times_days, bad.folds)], weights, ("m0", "bad"))
     assert table.loc[("m0", "bad", "c_index"), "verdict"] == "a better"
     assert table.loc[("m0", "bad", "brier"), "verdict"] == "a better"
+
+
+def test_intervals_of_paired_differences_hold_the_truth_as_often_as_they_say():
+    share, truth = coverage(CASES[0], cohorts=200, draws=200)
+    assert truth > 0.05
+    assert 0.92 <= share <= 0.98
