@@ -1,7 +1,8 @@
 # REPORT: one page on the whole run.
 # IN    the final tables of all stages
-# OUT   ledger.parquet; report/figures/*.svg, report/figures.parquet; report/report.html (self-contained)
-# STEPS join_ledgers -> draw_figures -> write_report
+# OUT   ledger.parquet; report/figures/*.svg, report/figures.parquet; report/report.html (self-contained);
+#       by setting report/viewer/ (index.html and pieces of slides)
+# STEPS join_ledgers -> draw_figures -> write_report; make_viewer
 from snakemake.io import strip_wildcard_constraints
 
 REPORT = f"{RESULTS}/report"
@@ -62,8 +63,9 @@ def ledger_parts():
 
 
 rule report:
-    "The report and the joined ledger."
+    "The report and the joined ledger; by setting, the slide viewer."
     input:
+        [f"{REPORT}/viewer"] if config["report"]["viewer"]["enabled"] else [],
         f"{REPORT}/report.html",
         f"{RESULTS}/ledger.parquet",
 
@@ -158,6 +160,7 @@ rule write_report:
         templates=str(HERE / "workflow/report"),
         envs=str(HERE / "envs"),
         datasets=config["inputs"]["datasets"] or [],
+        viewer="viewer/index.html" if config["report"]["viewer"]["enabled"] else [],
         code=code_of("report/write_report"),
     shell:
         "{STEP}/report/write_report.py"
@@ -166,7 +169,45 @@ rule write_report:
         " --envs {params.envs:q}"
         " --datasets {params.datasets:q}"
         " --title {config[report][title]:q}"
+        " --viewer {params.viewer:q}"
         " --settings {params.settings:q}"
         " --seed {config[seed]}"
         " --out {output.page:q}"
+        " > {log:q} 2>&1"
+
+
+rule make_viewer:
+    "Pages to zoom into the slides of the heatmap cases; opens from disk."
+    input:
+        FINAL,
+        REPORT_TEXTS,
+    output:
+        folder=directory(f"{REPORT}/viewer"),
+    log:
+        f"{RESULTS}/logs/report/make_viewer.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report/make_viewer.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=minutes(30),
+    params:
+        settings=settings("report.viewer"),
+        results=RESULTS,
+        models=MODEL_NAMES,
+        slides=config["inputs"]["slides"] or [],
+        templates=str(HERE / "workflow/report"),
+        code=code_of("report/make_viewer"),
+    shell:
+        "{STEP}/report/make_viewer.py"
+        " --results {params.results:q}"
+        " --models {params.models:q}"
+        " --slides {params.slides:q}"
+        " --templates {params.templates:q}"
+        " --title {config[report][title]:q}"
+        " --settings {params.settings:q}"
+        " --seed {config[seed]}"
+        " --out {output.folder:q}"
         " > {log:q} 2>&1"

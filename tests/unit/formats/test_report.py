@@ -5,7 +5,15 @@ from PIL import Image
 from histoweave.errors import InputError
 from histoweave.formats import slides, survival
 from histoweave.formats.ledger import LEDGER, Account
-from histoweave.formats.report import FIGURES, join_ledgers, read_figures, read_results, read_slides, read_texts
+from histoweave.formats.report import (
+    FIGURES,
+    join_ledgers,
+    read_figures,
+    read_results,
+    read_slide_paths,
+    read_slides,
+    read_texts,
+)
 
 FROM = {"step": "test"}
 
@@ -108,3 +116,16 @@ def test_texts_and_versions(tmp_path):
     assert texts.others["methods"] == "Slides were cut."
     assert texts.datasets["dataset"].tolist() == ["d1"]
     assert read_texts(tmp_path, tmp_path / "envs", None).datasets is None
+
+
+def test_slide_files_of_the_cases_and_who_has_none(tmp_path):
+    table = tmp_path / "slides.tsv"
+    table.write_text("slide\tpath\tfeatures\nS1\ta/S1.svs\t\nS2\t\tb/S2.h5\n")
+    quality = pd.DataFrame({"slide": ["S1", "S2"], "mpp": [0.25, 0.5], "tile_um": [64.0, 64.0]})
+    attention = pd.DataFrame({"case": ["highest", "lowest"], "slide": ["S1", "S2"], "model": "m", "score": [0.5, 1.0]})
+    found, note = read_slide_paths(table, {"attention": attention, "slides_qc": quality})
+    assert [(row["case"], str(row["path"]), row["tile_px0"]) for row in found] == [("highest", "a/S1.svs", 256.0)]
+    assert found[0]["tiles"]["value"].tolist() == [0.5]
+    assert note == "No slide file is known for S2."
+    assert read_slide_paths(table, {}) == ([], "No model of this run wrote attention, so there is no slide to show.")
+    assert read_slide_paths(None, {"attention": attention, "slides_qc": quality})[0] == []

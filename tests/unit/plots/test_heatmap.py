@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from histoweave.plots.heatmap import rank_image, slide_heatmap
+from histoweave.plots.heatmap import overlay, rank_image, slide_heatmap
 from histoweave.plots.style import alternative_text
 
 TILES = pd.DataFrame({"x": [0, 64, 0, 64], "y": [0, 0, 64, 64], "value": [0.1, 0.7, 0.7, 5.0]})
@@ -39,3 +39,12 @@ def test_scale_bar_has_a_round_length(mpp, label):
     bar = left.patches[0].get_width() * 80 * 8 * mpp
     assert bar == pytest.approx(float(label.split()[0]) * (1000 if "mm" in label else 1))
     assert "x=64, y=64" in alternative_text(figure)
+
+
+def test_overlay_is_clear_beside_the_tiles_and_brightest_at_the_top_rank():
+    colours = overlay(TILES, (32, 24), downsample=8.0, shrunk=2.0, tile_px0=64)
+    assert colours.shape == (12, 16, 4)
+    assert colours.dtype == np.uint8
+    assert (colours[:8, :8, 3] == 255).all()
+    assert (colours[8:, :, 3] == 0).all()
+    assert colours[5, 5, :3].sum() > colours[1, 1, :3].sum()

@@ -127,3 +127,10 @@ def test_headline_says_the_gain_and_that_it_is_noise(root, results):
     ]
     run.config["report"]["figures"]["main_model"] = "nobody"
     assert len(lead(run)) == 1
+
+
+def test_viewer_is_linked_only_where_there_is_one(root, results):
+    run = run_of(root, results)
+    assert "viewer/index.html" not in render(run, templates=root / "workflow/report", title="x")
+    run.texts["viewer"] = "viewer/index.html"
+    assert '<a href="viewer/index.html">' in render(run, templates=root / "workflow/report", title="x")

@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--envs", type=Path, required=True, help="folder with the environments' pins")
     parser.add_argument("--datasets", type=Path, nargs="?", help="table of single-cell and spatial datasets (TSV)")
     parser.add_argument("--title", required=True, help="heading of the page")
+    parser.add_argument("--viewer", nargs="?", help="address of the slide viewer as seen from the page")
     parser.add_argument("--out", type=Path, required=True, help="the report (HTML)")
     args = parser.parse_args(argv)
     config = args.settings
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None) -> None:
         config=config,
         pictures=pictures,
         records=results.records,
-        texts=texts.others,
+        texts=texts.others | {"viewer": args.viewer or ""},
     )
     page = render(run, templates=args.templates, title=args.title)
     with replacing(args.out) as temporary:

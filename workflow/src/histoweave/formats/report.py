@@ -11,7 +11,7 @@ from PIL import Image
 
 from histoweave.errors import InputError
 from histoweave.formats import evaluation, genegraph, slides, survival
-from histoweave.formats.files import safe_name
+from histoweave.formats.files import replacing, safe_name
 from histoweave.formats.ledger import LEDGER, check_counts
 from histoweave.formats.table import TableKind
 
@@ -156,3 +156,41 @@ def read_versions(envs: Path) -> dict[str, str]:
             name, _, version = str(line).partition("=")
             versions[name.strip()] = version.strip(" =")
     return dict(sorted(versions.items()))
+
+
+def read_slide_paths(table: Path | None, tables: Mapping[str, pd.DataFrame | None]) -> tuple[list[dict], str]:
+    """Files of the heatmap cases' slides, and a sentence on those that have none (empty if all have one).
+
+    table : the user's table of slides. Each case gives ``case``, ``slide``, ``model``, ``path``, ``mpp``, ``tile_px0``
+    and ``tiles``, its rows of attention with ``value``.
+    """
+    attention, quality = tables.get("attention"), tables.get("slides_qc")
+    if attention is None or quality is None or table is None:
+        return [], "No model of this run wrote attention, so there is no slide to show."
+    given = pd.read_csv(table, sep="\t", dtype=str).set_index("slide")
+    paths = given["path"].dropna().to_dict() if "path" in given else {}
+    scales = quality.drop_duplicates("slide").set_index("slide")
+    found, without = [], []
+    for case, tiles in attention.groupby("case", sort=False):
+        slide = tiles["slide"].iloc[0]
+        if slide not in paths or slide not in scales.index:
+            without.append(slide)
+            continue
+        mpp, tile_um = (float(scales.loc[slide, name]) for name in ("mpp", "tile_um"))
+        told = {"case": safe_name(case), "slide": slide, "model": tiles["model"].iloc[0], "path": Path(paths[slide])}
+        tiles = tiles.rename(columns={"score": "value"})
+        found.append(told | {"mpp": mpp, "tile_px0": tile_um / mpp, "tiles": tiles})
+    note = f"No slide file is known for {', '.join(without)}." if without else ""
+    return found, note
+
+
+def write_jpeg(pixels: np.ndarray, path: Path, *, quality: int) -> None:
+    """Write pixels (row, column, rgb) uint8 as JPEG."""
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, quality=quality)
+
+
+def write_png(pixels: np.ndarray, path: Path) -> None:
+    """Write pixels (row, column, rgb or rgba) uint8 as PNG."""
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary)

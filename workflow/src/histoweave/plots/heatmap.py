@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -74,3 +75,18 @@ def _scale_bar(axes: Axes, columns: int, *, um_per_px: float) -> None:
     width, low = length / um_per_px, -0.035
     axes.add_patch(Rectangle((0, low), width / columns, 0.012, transform=axes.transAxes, color="black", clip_on=False))
     axes.text(width / columns + 0.02, low, label, transform=axes.transAxes, fontsize=7.5, va="center")
+
+
+def overlay(
+    tiles: pd.DataFrame, size: tuple[int, int], *, downsample: float, shrunk: float, tile_px0: float
+) -> np.ndarray:
+    """Tiles coloured by the rank of their value, transparent elsewhere, for laying over an image of `size`.
+
+    size : width and height of the image, px; downsample : level-0 px per pixel of it; shrunk : how much smaller the
+        overlay is. Returns (row, column, rgba) uint8.
+    """
+    width, height = (int(np.ceil(side / shrunk)) for side in size)
+    ranks = rank_image(tiles, (height, width), downsample=downsample * shrunk, tile_px0=tile_px0)
+    colours = colormaps["cividis"](ranks.filled(0.0), bytes=True)
+    colours[..., 3] = np.where(np.ma.getmaskarray(ranks), 0, 255)
+    return colours

@@ -28,6 +28,15 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A link that stands alone."""
+
+    text: str
+    address: str
+    kind: str = "link"
+
+
+@dataclass(frozen=True)
 class Listing:
     """Numbered entries."""
 

@@ -1,6 +1,6 @@
 """The sections on what the models saw: gene graph and slides."""
 
-from histoweave.report.blocks import Section, Table, Text, cell, interval_cell, table_of
+from histoweave.report.blocks import Link, Section, Table, Text, cell, interval_cell, table_of
 from histoweave.report.run import Run
 
 
@@ -43,4 +43,7 @@ def heatmaps_section(run: Run) -> Section:
         " the median and the lowest risk. Attention says which tiles weighed in the model's pooling; it does not say"
         " that what they show causes the outcome."
     )
-    return Section("heatmaps", "Slide heatmaps", [Text(text), *run.named("heatmap")])
+    blocks: list = [Text(text), *run.named("heatmap")]
+    if run.texts.get("viewer"):
+        blocks.append(Link("Zoom into these slides", str(run.texts["viewer"])))
+    return Section("heatmaps", "Slide heatmaps", blocks)
