@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from histoweave.rng import derive_seed
+from histoweave.rng import derive_seed, generator
 from histoweave.survival.bags import Batch, BatchSource, FeatureScale
 from histoweave.survival.balance import BRANCHES, balancing
 from histoweave.survival.baseline import Baseline
@@ -40,9 +40,11 @@ from histoweave.survival.path_gptomic_inputs import (
     Inputs,
     Profile,
     fit_profile,
+    joined,
     load_module,
     make_encoder,
     run_frozen,
+    split_again,
     stage_one,
     state_of_module,
     wants_stage_one,
@@ -112,10 +114,19 @@ def fit(
     inputs, regulated = fit_inputs(train, settings, context)
     sources = [inputs.source(part, device=context.device) for part in (train, validation)]
     networks, histories = [], []
+    outer = joined(train, validation)
     for member in range(settings.members):
         own = dataclasses.replace(context, names=(*context.names, f"member {member}"))
         network = make_network(settings, inputs, regulated, own, train=train)
-        histories.append(train_member(network, *sources, settings=settings, context=own))
+        parts = (
+            sources
+            if member == 0
+            else [
+                inputs.source(outer.subset(rows), device=context.device)
+                for rows in split_again(outer.event, len(validation), generator(own.seed, *own.names, "split"))
+            ]
+        )
+        histories.append(train_member(network, *parts, settings=settings, context=own))
         networks.append(network)
     baselines = tuple(fit_baselines(network, sources, settings) for network in networks)
     history = [*([] if regulated is None else regulated.report), *mean_history(histories)]

@@ -1,9 +1,10 @@
 """What stands before Path-GPTOmic's network: from patients to its input tensors, fitted on the training part."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -223,6 +224,29 @@ def wants_stage_one(settings: RegulationSettings, context: Context) -> bool:
         )
         raise InputError(msg)
     return settings.use != "never" and context.cells is not None
+
+
+def joined(train: Patients, validation: Patients) -> Patients:
+    """Both inner parts of an outer training part as one."""
+    rows = {
+        "ids": train.ids + validation.ids,
+        "time_days": np.concatenate([train.time_days, validation.time_days]),
+        "event": np.concatenate([train.event, validation.event]),
+        "bags": [*train.bags, *validation.bags],
+        "clinical": pd.concat([train.clinical, validation.clinical], ignore_index=True),
+    }
+    for name in ("expression", "alterations"):
+        if getattr(train, name) is not None:
+            rows[name] = np.concatenate([getattr(train, name), getattr(validation, name)])
+    return replace(train, **rows)
+
+
+def split_again(event: np.ndarray, n_validation: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of another training and inner validation part, the latter of `n_validation` patients, balanced on events."""
+    order = np.lexsort((rng.random(len(event)), event))
+    validation = np.zeros(len(event), dtype=bool)
+    validation[order[np.linspace(0, len(event) - 1, n_validation).round().astype(int)]] = True
+    return np.flatnonzero(~validation), np.flatnonzero(validation)
 
 
 def state_of_module(prefix: str, module: nn.Module) -> dict[str, np.ndarray]:
