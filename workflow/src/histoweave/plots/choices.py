@@ -111,13 +111,22 @@ def _logrank_note(tables: Tables, model: str) -> str:
     return f"log-rank {told}, stratified by fold"
 
 
+def few_horizons(rows: pd.DataFrame, *, most: int = 3) -> pd.DataFrame:
+    """Rows of at most `most` horizons, evenly picked from the first to the last, so that lines can be told apart."""
+    horizons = np.sort(rows["horizon_days"].unique())
+    if len(horizons) <= most:
+        return rows
+    picked = horizons[np.rint(np.linspace(0, len(horizons) - 1, most)).astype(int)]
+    return rows[rows["horizon_days"].isin(picked)]
+
+
 def calibrated(tables: Tables) -> Figure:
     """Calibration of each model that has groups, at its horizons."""
     rows = need(tables, "calibration").dropna(subset=["predicted", "observed"])
     if not len(rows):
         msg = "Not drawn: no model's calibration could be estimated; the table gives the reasons."
         raise CannotDrawError(msg)
-    return calibration(rows)
+    return calibration(few_horizons(rows))
 
 
 def calibrated_times(tables: Tables) -> Figure:
@@ -131,7 +140,7 @@ def decisions(tables: Tables) -> Figure:
     if not len(rows):
         msg = "Not drawn: no net benefit could be estimated; the table gives the reasons."
         raise CannotDrawError(msg)
-    return decision_curves(rows)
+    return decision_curves(few_horizons(rows))
 
 
 def hazards(tables: Tables) -> Figure:
