@@ -58,16 +58,8 @@ def test_joined_ledger_holds_what_the_parts_hold(finished):
 
 def test_parts_that_no_rule_names_any_more_are_left_alone(finished, tmp_path):
     known = [part for part in parts_of(finished) if "survival" in str(part)]
-    call(
-        "join_ledgers",
-        "--results",
-        finished,
-        "--parts",
-        *known,
-        "never/written.parquet",
-        "--out",
-        tmp_path / "l.parquet",
-    )
+    out = tmp_path / "ledger.parquet"
+    call("join_ledgers", "--results", finished, "--parts", *known, "never/written.parquet", "--out", out)
     assert set(LEDGER.read(out)["stage"]) == {"survival"}
 
 
