@@ -104,6 +104,7 @@ def test_texts_and_versions(tmp_path):
     (tmp_path / "captions/flow.rst").write_text("Title\n\nWords.\n")
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs/one.yaml").write_text("dependencies:\n  - python =3.11\n  - pytorch =2.13.0\n")
+    (tmp_path / "envs/requirements.txt").write_text("torch==2.13.0\n")
     (tmp_path / "methods.txt.j2").write_text("Slides were cut.")
     (tmp_path / "references.bib").write_text("@article{x,\n  year = {2000}\n}\n")
     for name in ("tripod_ai", "remark"):
@@ -113,6 +114,7 @@ def test_texts_and_versions(tmp_path):
     assert texts.captions == {"flow": "Title\n\nWords.\n"}
     assert texts.others["versions"] == {"python": "3.11", "pytorch": "2.13.0"}
     assert texts.others["tripod_ai"] == {"name": "tripod_ai", "items": []}
+    assert len(texts.others["lock"]) == 24
     assert texts.others["methods"] == "Slides were cut."
     assert texts.datasets["dataset"].tolist() == ["d1"]
     assert read_texts(tmp_path, tmp_path / "envs", None).datasets is None

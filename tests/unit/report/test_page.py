@@ -5,7 +5,7 @@ import pytest
 from unit.report import fake_run
 
 from histoweave.formats.report import read_results, read_texts
-from histoweave.report.cohort import lead
+from histoweave.report.cohort import lead, parameters
 from histoweave.report.derived import derived
 from histoweave.report.page import pictures_of, render, sections_of
 from histoweave.report.run import Run
@@ -134,3 +134,21 @@ def test_viewer_is_linked_only_where_there_is_one(root, results):
     assert "viewer/index.html" not in render(run, templates=root / "workflow/report", title="x")
     run.texts["viewer"] = "viewer/index.html"
     assert '<a href="viewer/index.html">' in render(run, templates=root / "workflow/report", title="x")
+
+
+def test_a_number_of_the_summary_leads_to_its_row_and_on_to_the_file(page):
+    tags = Tags(page).found
+    row = next(given["href"] for tag, given in tags if tag == "a" and given["href"].startswith("#metrics-row"))
+    assert any(given.get("id") == row[1:] for tag, given in tags if tag == "tr")
+
+
+def test_events_per_parameter(root, results):
+    cohort = run_of(root, results).table("cohort")
+    assert parameters(cohort, {"age": "numeric", "sex": "category", "absent": "numeric"}) == 2
+    assert "2 parameter(s): 10 events for each" in page_of(root, results)
+
+
+def test_card_names_the_run(root, results):
+    text = page_of(root, results)
+    assert "hash of the configuration" in text
+    assert "hash of the lock of packages" in text

@@ -11,7 +11,7 @@ from PIL import Image
 
 from histoweave.errors import InputError
 from histoweave.formats import evaluation, genegraph, slides, survival
-from histoweave.formats.files import replacing, safe_name
+from histoweave.formats.files import fingerprint, replacing, safe_name
 from histoweave.formats.ledger import LEDGER, check_counts
 from histoweave.formats.table import TableKind
 
@@ -139,7 +139,7 @@ class Texts:
 def read_texts(templates: Path, envs: Path, datasets: Path | None) -> Texts:
     """Read captions (``captions/<figure>.rst``: title in the first line), the environments' pins, and `datasets`."""
     captions = {path.stem: path.read_text(encoding="utf-8") for path in sorted((templates / "captions").glob("*.rst"))}
-    others: dict[str, object] = {"versions": read_versions(envs)}
+    others: dict[str, object] = {"versions": read_versions(envs), "lock": fingerprint(envs / "requirements.txt")}
     for name, file in (("methods", "methods.txt.j2"), ("references", "references.bib")):
         others[name] = (templates / file).read_text(encoding="utf-8")
     for name in ("tripod_ai", "remark"):

@@ -1,10 +1,11 @@
 """The last sections: limits, what was left out, and where everything comes from."""
 
+import hashlib
 import json
 
 import pandas as pd
 
-from histoweave.report.blocks import Code, Section, Text, table_of
+from histoweave.report.blocks import Cell, Code, Section, Table, Text, cell, table_of
 from histoweave.report.run import Run
 
 _MOST_ROWS = 2000
@@ -66,13 +67,29 @@ def provenance_section(run: Run) -> Section:
         | _made(record.get("provenance") or {})
         for name, record in sorted(run.records.items())
     ]
-    blocks: list = [Text("Each table names the step, seed and inputs that made it; equal runs write equal bytes.")]
+    blocks: list = [
+        _card(run),
+        Text("Each table names the step, seed and inputs that made it; equal runs write equal bytes."),
+    ]
     if rows:
         headings = {name: name for name in ("file", "format", "version", "step", "seed", "inputs")}
         blocks.append(table_of(pd.DataFrame(rows), headings, name="provenance", caption="Tables behind this page"))
     title = "The whole configuration of the run, defaults filled in"
     blocks.append(Code(title, json.dumps(run.config, indent=1, sort_keys=True)))
     return Section("provenance", "Provenance", blocks)
+
+
+def _card(run: Run) -> Table:
+    """The few values that name a run."""
+    config = json.dumps(run.config, sort_keys=True)
+    values = {
+        "seed": str(run.config["seed"]),
+        "hash of the configuration": hashlib.sha256(config.encode()).hexdigest()[:24],
+        "hash of the lock of packages": str(run.texts.get("lock", "n/a")),
+        "tables read": str(len(run.records)),
+    }
+    rows = [[cell(name), Cell(value, value)] for name, value in values.items()]
+    return Table("card", "This run", ["", "value"], rows)
 
 
 def _made(record: dict) -> dict:

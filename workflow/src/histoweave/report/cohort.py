@@ -46,7 +46,24 @@ def endpoint_section(run: Run) -> Section:
     if horizons:
         years = ", ".join(f"{days:,.0f} days ({days / 365.25:.1f} years)" for days in horizons)
         blocks.append(Text(f"Predictions are judged at {years}."))
+    number = parameters(cohort, run.config["inputs"].get("covariates") or {})
+    if number:
+        each = told["events"] / number
+        blocks.append(
+            Text(
+                f"The clinical Cox model has {number} parameter(s): {each:.0f} events for each. Networks have far more."
+            )
+        )
     return Section("endpoint", "Endpoint", [*blocks, _missing_values(cohort)])
+
+
+def parameters(cohort: pd.DataFrame, covariates: Mapping[str, str]) -> int:
+    """Parameters of a Cox model of the `covariates`: one for a number, one less than its levels for a category."""
+    return sum(
+        1 if kind == "numeric" else max(0, cohort[name].dropna().nunique() - 1)
+        for name, kind in covariates.items()
+        if name in cohort
+    )
 
 
 def _missing_values(cohort: pd.DataFrame) -> Table:

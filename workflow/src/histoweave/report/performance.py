@@ -1,6 +1,7 @@
 """The sections on how well the models do."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -53,13 +54,18 @@ def _summary(run: Run) -> Table:
     metrics = list(dict.fromkeys(frame["metric"]))
     rows = []
     for model, part in frame.groupby("model", sort=False):
-        found = part.drop_duplicates("metric").set_index("metric")
-        values = [found.loc[name, ["estimate", "lower", "upper"]] if name in found.index else None for name in metrics]
-        cells = [Cell("n/a", "", number=True) if value is None else interval_cell(*value) for value in values]
+        found = part.drop_duplicates("metric").assign(row=lambda rows: rows.index).set_index("metric")
+        cells = [_to_row(found.loc[name]) if name in found.index else cell(None) for name in metrics]
         first = part.iloc[0]
         rows.append([cell(model), *cells, cell(first["n_patients"]), cell(first["n_events"])])
     columns = ["model", *(NAMES.get(name, name) for name in metrics), "patients", "events"]
     return Table("summary", f"All models on the same folds; estimate ({interval_words(run)})", columns, rows)
+
+
+def _to_row(found: pd.Series) -> Cell:
+    """Cell of an estimate that links to its row in the table of all metrics."""
+    shown = interval_cell(found["estimate"], found["lower"], found["upper"])
+    return replace(shown, link=f"#metrics-row-{found['row']}")
 
 
 def _metrics(run: Run) -> Table:
