@@ -51,7 +51,7 @@ def test_a_straight_slope_keeps_its_place(step):
 
 def test_the_field_of_view_is_exact():
     # one white column at the far end of the field is seen in full, the next is not seen
-    image = np.zeros((64, 64, 1), dtype=np.uint8)
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
     image[:, 50] = 200
     seen = resample_area(image, left=0, top=0, step=1.7, size=30)  # covers 0 to 51
     assert seen[10, 29, 0] == round(200 / 1.7)

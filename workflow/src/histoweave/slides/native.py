@@ -6,9 +6,11 @@ JPEG 2000 RGB), generic tiled TIFF and OME-TIFF. Everything else, and every slid
 tile, alpha, another number of channels), is OpenSlide's. Label and macro images are no level and are never read.
 """
 
+import os
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import imagecodecs
@@ -20,12 +22,35 @@ from histoweave.slides.reader import Level, UnreadablePart, check_size, exact_do
 _JPEG, _J2K_RGB = 7, (33005, 34712)
 _LOSSLESS = (1, 5, 8, 32946, 50000)  # none, LZW, deflate, Adobe deflate, zstd
 _RGB, _YCBCR = 2, 6
-_CACHE_BYTES = 192 * 2**20  # two rows of tiles of a slide 200,000 px wide
+_CACHE_BYTES = 256 * 2**20  # two rows of tiles of a slide 160,000 px wide
 _UM = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 
 class NotNative(Exception):
     """A slide that `NativeReader` does not read; OpenSlide may."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a level's tiles lie in the file, and what decodes one: (bytes, number) -> (row, column, rgb) or None."""
+
+    width: int
+    height: int
+    tile_width: int
+    tile_height: int
+    offsets: Sequence[int]
+    counts: Sequence[int]
+    decode: Callable[[bytes, int], np.ndarray | None]
+
+    @property
+    def columns(self) -> int:
+        """Tiles in a row."""
+        return -(-self.width // self.tile_width)
+
+    @property
+    def two_rows(self) -> int:
+        """Bytes of two rows of tiles and a little more: what a walk along rows goes back to."""
+        return 2 * (self.columns + 2) * self.tile_width * self.tile_height * 3
 
 
 class NativeReader:
@@ -51,7 +76,8 @@ class NativeReader:
         except NotNative:
             self._file.close()
             raise
-        self._pages_of_level = pages
+        self._stored = [_stored(page) for page in pages]
+        self._descriptor = self._file.filehandle.fileno()
         sizes = [(page.imagewidth, page.imagelength) for page in pages]
         check_size(*sizes[0], name=Path(path).name)
         self.levels = tuple(Level(*size, exact_downsample(sizes[0], size)) for size in sizes)
@@ -90,52 +116,50 @@ class NativeReader:
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """See `Slide.read`. Raises UnreadablePart for a damaged tile."""
-        page = self._pages_of_level[level]
-        size = self.levels[level]
-        tile_height, tile_width = page.tilelength, page.tilewidth
+        stored = self._stored[level]
         left, top = max(x, 0), max(y, 0)
-        right, bottom = min(x + width, size.width), min(y + height, size.height)
-        if (left, top, right, bottom) == (x, y, x + width, y + height):
-            if x % tile_width == 0 and y % tile_height == 0 and (width, height) == (tile_width, tile_height):
-                return self._tile(level, page, x // tile_width, y // tile_height)
-            out = np.empty((height, width, 3), dtype=np.uint8)
-        else:
-            out = np.full((height, width, 3), 255, dtype=np.uint8)
-        for row in range(top // tile_height, -(-bottom // tile_height)):
-            for column in range(left // tile_width, -(-right // tile_width)):
-                tile = self._tile(level, page, column, row)
-                y0, x0 = row * tile_height, column * tile_width
-                y1, y2 = max(y0, top), min(y0 + tile_height, bottom)
-                x1, x2 = max(x0, left), min(x0 + tile_width, right)
+        right, bottom = min(x + width, stored.width), min(y + height, stored.height)
+        inside = (left, top, right, bottom) == (x, y, x + width, y + height)
+        high, wide = stored.tile_height, stored.tile_width
+        if inside and (width, height) == (wide, high) and x % wide == 0 and y % high == 0:
+            return self._decode(stored, (y // high) * stored.columns + x // wide)
+        out = np.empty((height, width, 3), dtype=np.uint8)
+        if not inside:
+            out[:] = 255
+        for row in range(top // high, -(-bottom // high)):
+            for column in range(left // wide, -(-right // wide)):
+                y0, x0 = row * high, column * wide
+                y1, y2 = max(y0, top), min(y0 + high, bottom)
+                x1, x2 = max(x0, left), min(x0 + wide, right)
+                # a tile that lies wholly in the region is of no use to the next region
+                cut = y2 - y1 < high or x2 - x1 < wide
+                tile = self._tile(level, stored, row * stored.columns + column, keep=cut)
                 out[y1 - y : y2 - y, x1 - x : x2 - x] = tile[y1 - y0 : y2 - y0, x1 - x0 : x2 - x0]
         return out
 
-    def _tile(self, level: int, page: tifffile.TiffPage, column: int, row: int) -> np.ndarray:
-        """Pixels of one stored tile, kept for its neighbours."""
-        number = row * -(-page.imagewidth // page.tilewidth) + column
+    def _tile(self, level: int, stored: Stored, number: int, *, keep: bool) -> np.ndarray:
+        """Pixels of one stored tile, kept for its neighbours if `keep`."""
         key = (level, number)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        tile = self._decode(page, number)
-        tile.flags.writeable = False
-        self._cache[key] = tile
-        self._cached += tile.nbytes
-        while self._cached > _CACHE_BYTES:
-            self._cached -= self._cache.popitem(last=False)[1].nbytes
+        tile = self._decode(stored, number)
+        if keep:
+            self._cache[key] = tile
+            self._cached += tile.nbytes
+            while self._cached > min(_CACHE_BYTES, stored.two_rows):
+                self._cached -= self._cache.popitem(last=False)[1].nbytes
         return tile
 
-    def _decode(self, page: tifffile.TiffPage, number: int) -> np.ndarray:
-        shape = (page.tilelength, page.tilewidth, 3)
-        self._file.filehandle.seek(page.dataoffsets[number])
-        data = self._file.filehandle.read(page.databytecounts[number])
+    def _decode(self, stored: Stored, number: int) -> np.ndarray:
+        data = os.pread(self._descriptor, stored.counts[number], stored.offsets[number])
         try:
-            tile = decode_tile(page, number, data)
+            tile = stored.decode(data, number)
         except (RuntimeError, ValueError) as error:  # imagecodecs' errors are RuntimeErrors
-            msg = f"tile {number} of the level {page.imagewidth} px wide: {error}"
+            msg = f"tile {number} of the level {stored.width} px wide: {error}"
             raise UnreadablePart(msg) from error
-        if tile is None or tile.shape != shape or tile.dtype != np.uint8:
-            msg = f"tile {number} of the level {page.imagewidth} px wide has another size than it says"
+        if tile is None or tile.shape != (stored.tile_height, stored.tile_width, 3) or tile.dtype != np.uint8:
+            msg = f"tile {number} of the level {stored.width} px wide has another size than it says"
             raise UnreadablePart(msg)
         return tile
 
@@ -146,15 +170,24 @@ class NativeReader:
         self._cached = 0
 
 
-def decode_tile(page: tifffile.TiffPage, number: int, data: bytes) -> np.ndarray | None:
-    """Pixels (row, column, rgb) uint8 of stored tile `number` of `page`, whose bytes are `data`."""
+def _stored(page: tifffile.TiffPage) -> Stored:
+    size = page.imagewidth, page.imagelength, page.tilewidth, page.tilelength
+    return Stored(*size, page.dataoffsets, page.databytecounts, decoder(page))
+
+
+def decoder(page: tifffile.TiffPage) -> Callable[[bytes, int], np.ndarray | None]:
+    """What turns the bytes of a stored tile of `page` and its number into pixels (row, column, rgb) uint8."""
     if page.compression == _JPEG:
-        colours = "YCBCR" if page.photometric == _YCBCR else "RGB"
-        return imagecodecs.jpeg8_decode(data, tables=page.jpegtables, colorspace=colours, outcolorspace="RGB")
+        colours, tables = "YCBCR" if page.photometric == _YCBCR else "RGB", page.jpegtables
+        return lambda data, _: imagecodecs.jpeg8_decode(data, tables=tables, colorspace=colours, outcolorspace="RGB")
     if page.compression in _J2K_RGB:
-        return imagecodecs.jpeg2k_decode(data)
-    tile, _, _ = page.decode(data, number)
-    return None if tile is None else tile[0]
+        return lambda data, _: imagecodecs.jpeg2k_decode(data)
+
+    def lossless(data: bytes, number: int) -> np.ndarray | None:
+        tile = page.decode(data, number)[0]
+        return None if tile is None else tile[0]
+
+    return lossless
 
 
 def _check_page(page: tifffile.TiffPage) -> None:

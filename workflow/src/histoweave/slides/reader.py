@@ -30,7 +30,7 @@ class Level:
 
 
 class Slide(Protocol):
-    """An open slide. `read` gives white where the slide has no pixels."""
+    """An open slide. `read` gives white where the slide has no pixels; what it returns is shared, not to be changed."""
 
     reader: str
     levels: tuple[Level, ...]
