@@ -1,0 +1,177 @@
+"""`snakemake --profile slurm` on a real Slurm, and what may go wrong there; not part of `make test`.
+
+Needs root and Debian's slurm-wlm and munge; brings the cluster up where it is down, and then takes it down again.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from workflow.conftest import clean_env, copy_project
+from workflow.mini import leftovers, make_mini, simulated, wait_until
+
+HERE = Path(__file__).resolve().parent
+SIM = Path(os.environ.get("SLURM_SIM", "/tmp/slurm-sim"))
+PROFILES = ["--profile", "slurm", "--profile", "tests/cluster/profile"]
+TARGETS = ["demo-data/slides/S001.tiff", "demo-data/expression.h5ad"]
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("slurmctld") or os.geteuid() != 0, reason="no slurmctld here, or not root"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """The test cluster, up."""
+    up = subprocess.run(["bash", HERE / "cluster_up.sh"], capture_output=True, text=True, check=False)
+    assert up.returncode == 0, up.stdout + up.stderr
+    yield
+    if "already up" not in up.stdout:
+        subprocess.run(["bash", HERE / "cluster_down.sh"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def project(root, tmp_path):
+    """A copy of the project with the cluster's profile and a tiny cohort."""
+    made = copy_project(root, tmp_path)
+    shutil.copytree(HERE / "profile", tmp_path / "tests/cluster/profile")
+    make_mini(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def unbroken(root, tmp_path_factory):
+    """Content of the tiny cohort as a run on this machine makes it."""
+    made = copy_project(root, tmp_path_factory.mktemp("local"))
+    done = made.snakemake(*make_mini(made), *TARGETS)
+    assert done.returncode == 0, done.stderr
+    return simulated(made)
+
+
+def cluster_env(**more):
+    return clean_env() | {"SLURM_CONF": str(SIM / "slurm.conf")} | more
+
+
+def command(*args):
+    return [sys.executable, "-m", "snakemake", *PROFILES, "--configfile", "mini.yaml", *args, "--", *TARGETS]
+
+
+def run(project, *args, **more):
+    done = subprocess.run(
+        command(*args), cwd=project.folder, env=cluster_env(**more), capture_output=True, text=True, check=False,
+        timeout=600,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def start(project, *args):
+    log = (project.folder / "run.log").open("w")
+    return subprocess.Popen(
+        command(*args), cwd=project.folder, env=cluster_env(), stdout=log, stderr=log, start_new_session=True
+    )
+
+
+def slurm(*args):
+    return subprocess.check_output(args, env=cluster_env(), text=True)
+
+
+def running():
+    """Id and node of each running job."""
+    return [line.split() for line in slurm("squeue", "-h", "-t", "R", "-o", "%i %N").splitlines()]
+
+
+def test_the_bare_name_is_enough(project, unbroken):
+    args = ["--profile", "slurm", "--configfile", "mini.yaml", "--slurm-init-seconds-before-status-checks", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *args, "--", *TARGETS],
+        cwd=project.folder, env=cluster_env(), capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert simulated(project) == unbroken
+    logs = {path.parent.name for path in (project.folder / ".snakemake/slurm_logs").rglob("*.log")}
+    assert "rule_simulate_expression" in logs
+
+
+def test_a_cancelled_job_is_made_again(project, unbroken):
+    process = start(project)
+    wait_until(running)
+    slurm("scancel", running()[0][0])
+    assert process.wait(timeout=300) == 0, "retries of the profile make it again"
+    assert simulated(project) == unbroken
+
+
+def test_a_submission_refused_once_is_survived(project, unbroken):
+    """The first sbatch fails as it does when the controller is busy."""
+    folder = project.folder / "bin"
+    folder.mkdir()
+    real = shutil.which("sbatch")
+    (folder / "sbatch").write_text(
+        f'#!/bin/sh\nif mkdir "{folder}/refused" 2>/dev/null; then\n'
+        '  echo "sbatch: error: Batch job submission failed: Socket timed out" >&2; exit 1\nfi\n'
+        f'exec {real} "$@"\n'
+    )
+    (folder / "sbatch").chmod(0o755)
+    env = cluster_env()
+    path = f"{folder}:{env['PATH']}"
+    code, said = run(project, PATH=path)
+    if code:
+        code, said = run(project, PATH=path)  # a user's second call goes on where the first ended
+    assert (folder / "refused").is_dir()
+    assert code == 0, said
+    assert simulated(project) == unbroken
+
+
+def test_a_job_at_its_walltime_is_tried_again_with_more(project, unbroken):
+    """The script hangs in its first attempt only."""
+    flag = project.folder / "hung"
+    script = project.folder / "workflow/scripts/simulate/simulate_expression.py"
+    text = script.read_text()
+    hang = (
+        f'    import os, time\n    if not os.path.exists("{flag}"):\n'
+        f'        open("{flag}", "w").close(); time.sleep(900)\n'
+    )
+    rules = project.folder / "workflow/rules/simulate.smk"
+    rules.write_text(rules.read_text().replace("minutes(10)", "minutes(1)"))
+    start_of_main = text.index("    parser = steps.parser")
+    script.write_text(text[:start_of_main] + hang + text[start_of_main:])
+    begin = time.monotonic()
+    code, said = run(project)
+    assert code == 0, said
+    assert time.monotonic() - begin > 60
+    assert "TIMEOUT" in said
+    assert "runtime=2" in said
+    assert simulated(project) == unbroken
+
+
+def test_a_node_that_goes_away(project, unbroken):
+    """Its daemon is killed while it runs a job; Slurm starts the job anew elsewhere."""
+    process = start(project)
+    wait_until(running)
+    job, node = running()[0]
+    pid = int((SIM / f"slurmd-{node}.pid").read_text())
+    steps = subprocess.run(["pgrep", "-f", rf"slurmstepd: \[{job}\."], capture_output=True, text=True, check=False)
+    for number in [pid, *map(int, steps.stdout.split())]:
+        os.kill(number, 9)
+    try:
+        assert process.wait(timeout=500) == 0
+    finally:
+        subprocess.run(["slurmd", "-f", SIM / "slurm.conf", "-N", node], check=True, env=cluster_env())
+        wait_until(lambda: "idle" in slurm("sinfo", "-h", "-n", node, "-o", "%T"))
+    assert simulated(project) == unbroken
+
+
+def test_cancelled_by_the_user(project, unbroken):
+    process = start(project)
+    wait_until(running)
+    process.send_signal(2)
+    assert process.wait(timeout=200) != 0
+    wait_until(lambda: not running())
+    assert leftovers(project.folder / "demo-data") == [] or set(simulated(project)) <= set(unbroken)
+    code, said = run(project)
+    assert code == 0, said
+    made = simulated(project)
+    assert {name: made[name] for name in unbroken} == unbroken
