@@ -5,6 +5,14 @@
 SURVIVAL = f"{RESULTS}/survival"
 INPUTS = config["inputs"]
 MODELS = config["survival"]["models"]
+PREDICT = f"{RESULTS}/predict"
+CHOSEN = config["survival"]["explain"]["models"]
+EXPLAINED = sorted(
+    name
+    for name, model in MODELS.items()
+    if model["method"] not in ("rsf_rna", "late_fusion")
+    and (CHOSEN is None or name in CHOSEN)
+)
 SCRNA = sorted(name for name, row in DATASETS.items() if row["modality"] == "scrna")
 # What a method takes from the stages before, besides slides, expression and covariates.
 TAKES = {
@@ -65,9 +73,16 @@ def model_files(wildcards):
 
 
 rule survival:
-    "Every model's out-of-fold risks."
+    "Every model's out-of-fold risks, and why those with a network or coefficients give them."
     input:
         expand(f"{SURVIVAL}/{{model}}/risk.parquet", model=sorted(MODELS)),
+        expand(f"{SURVIVAL}/{{model}}/attention.parquet", model=EXPLAINED),
+
+
+rule predict:
+    "Risks, curves and heatmaps of new slides from the bundle that survival.predict.bundle names."
+    input:
+        f"{PREDICT}/risk.parquet",
 
 
 rule assemble_cohort:
@@ -176,3 +191,79 @@ rule train_model:
         " --settings {params.settings:q} --seed {config[seed]} --device {params.device:q}"
         " --risk {output.risk:q} --training {output.training:q} --bundle {output.bundle:q}"
         " --ledger {output.ledger:q} > {log:q} 2>&1"
+
+
+rule explain_model:
+    "Attention over the slides of chosen patients; integrated gradients per input, with their checks."
+    input:
+        unpack(model_inputs),
+        cohort=rules.assemble_cohort.output.cohort,
+        risk=rules.train_model.output.risk,
+        bundle=rules.train_model.output.bundle,
+    output:
+        attention=f"{SURVIVAL}/{{model}}/attention.parquet",
+        attributions=f"{SURVIVAL}/{{model}}/attributions.parquet",
+        checks=f"{SURVIVAL}/{{model}}/attribution_checks.parquet",
+    log:
+        f"{RESULTS}/logs/survival/explain_model/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/survival/explain_model/{{model}}.tsv"
+    conda:
+        "../../envs/survival.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(8000),
+        runtime=minutes(60),
+    params:
+        settings=settings("survival.explain"),
+        covariates=sorted(INPUTS["covariates"]),
+        files=model_files,
+        code=lambda w: code_of(
+            "survival/explain_model",
+            f"histoweave.survival.{MODELS[w.model]['method']}",
+        ),
+    shell:
+        "{STEP}/survival/explain_model.py --cohort {input.cohort:q} {params.files:q}"
+        " --covariates {params.covariates:q} --bundle {input.bundle:q} --risk {input.risk:q}"
+        " --settings {params.settings:q} --seed {config[seed]}"
+        " --attention {output.attention:q} --attributions {output.attributions:q}"
+        " --checks {output.checks:q} > {log:q} 2>&1"
+
+
+rule predict_slides:
+    "New slides through a trained bundle: without genomics and without the training data."
+    input:
+        qc=f"{RESULTS}/slides/qc.parquet",
+        bundle=config["survival"]["predict"]["bundle"] or [],
+    output:
+        risk=f"{PREDICT}/risk.parquet",
+        groups=f"{PREDICT}/group_expression.parquet",
+        attention=f"{PREDICT}/attention.parquet",
+        heatmaps=directory(f"{PREDICT}/heatmaps"),
+        ledger=f"{PREDICT}/ledger.parquet",
+    log:
+        f"{RESULTS}/logs/survival/predict_slides.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/survival/predict_slides.tsv"
+    conda:
+        "../../envs/survival.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(8000),
+        runtime=minutes(120),
+    params:
+        settings=settings("survival.predict"),
+        features=f"{RESULTS}/slides/features",
+        code=code_of("survival/predict_slides"),
+    shell:
+        "{STEP}/survival/predict_slides.py"
+        " --bundle {input.bundle:q}"
+        " --qc {input.qc:q}"
+        " --features {params.features:q}"
+        " --seed {config[seed]}"
+        " --out {output.risk:q}"
+        " --groups {output.groups:q}"
+        " --attention {output.attention:q}"
+        " --heatmaps {output.heatmaps:q}"
+        " --ledger {output.ledger:q}"
+        " > {log:q} 2>&1"

@@ -7,9 +7,10 @@ from unit.survival.test_models import GHANET, GROUPS
 
 from histoweave.errors import InputError
 from histoweave.survival import ghanet
+from histoweave.survival.attention import FoldedAttention
 from histoweave.survival.bags import Batch
 from histoweave.survival.gene_groups import GateSettings
-from histoweave.survival.ghanet import FoldedAttention, Ghanet, GhanetLoss, GhanetShape, top_tiles
+from histoweave.survival.ghanet import Ghanet, GhanetLoss, GhanetShape, top_tiles
 from histoweave.survival.interface import Context
 
 SHAPE = GhanetShape(

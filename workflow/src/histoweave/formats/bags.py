@@ -18,6 +18,7 @@ class SlideBags:
     positions : per patient (tile, 2) level-0 px of the top left, NaN where unknown; None without a slide
     slide_of_tile : per patient (tile,) name of the slide; feature_names : (feature,)
     encoder : name, hash, mpp and tile_um, as the feature files state them
+    tile_px : slide -> side of its tiles in level-0 px, NaN where unknown
     """
 
     bags: list[np.ndarray | None]
@@ -25,6 +26,7 @@ class SlideBags:
     slide_of_tile: list[np.ndarray | None]
     feature_names: tuple[str, ...]
     encoder: dict
+    tile_px: dict[str, float]
 
 
 def read_bags(folder: str | Path, slides: Sequence[Sequence[str]]) -> SlideBags:
@@ -35,6 +37,7 @@ def read_bags(folder: str | Path, slides: Sequence[Sequence[str]]) -> SlideBags:
     bags, positions, owners = [], [], []
     names: tuple[str, ...] = ()
     encoder: dict = {}
+    tile_px: dict[str, float] = {}
     first = ""
     for of_patient in slides:
         tiles, places, owner = [], [], []
@@ -43,12 +46,13 @@ def read_bags(folder: str | Path, slides: Sequence[Sequence[str]]) -> SlideBags:
             if not first:
                 first, names, encoder = slide, tuple(map(str, data.var_names)), _encoder(data.uns)
             _same(slide, data, first, names, encoder)
+            tile_px[slide] = float(data.uns.get("tile_level0_px", "nan"))
             tiles.append(np.asarray(data.X, dtype=np.float32))
             places.append(np.asarray(data.obsm["spatial"], dtype=np.float64))
             owner.append(np.full(data.n_obs, slide))
         for made, parts in ((bags, tiles), (positions, places), (owners, owner)):
             made.append(np.concatenate(parts) if parts else None)
-    return SlideBags(bags, positions, owners, names, encoder)
+    return SlideBags(bags, positions, owners, names, encoder, tile_px)
 
 
 def _encoder(uns: dict) -> dict:
@@ -66,5 +70,30 @@ def _same(slide: str, data: object, first: str, names: tuple[str, ...], encoder:
         msg = (
             f"slide '{slide}' has {data.n_vars} features of encoder '{found['name']}', slide '{first}' has "
             f"{len(names)} of '{encoder['name']}'. Extract all slides with one encoder (slides.encoder)."
+        )
+        raise InputError(msg)
+
+
+def check_encoder(bags: SlideBags, expected: dict) -> None:
+    """Raise InputError unless the slides were encoded as those that a model was trained on.
+
+    expected : the bundle's ``encoder``: name, hash, mpp, tile_um and the names of the features
+    """
+    if expected is None:
+        msg = "the bundle's model takes no slides; it cannot predict from slides alone."
+        raise InputError(msg)
+    for key in ("hash", "mpp", "tile_um"):
+        found, wanted = bags.encoder[key], expected[key]
+        both_unknown = found != found and wanted != wanted
+        if found != wanted and not both_unknown:
+            msg = (
+                f"the slides' features have encoder {key} {found} ('{bags.encoder['name']}'), the model was trained on "
+                f"{wanted} ('{expected['name']}'). Extract them with the settings of the training run (config slides)."
+            )
+            raise InputError(msg)
+    if list(bags.feature_names) != list(expected["features"]):
+        msg = (
+            f"the slides have {len(bags.feature_names)} features, the model was trained on {len(expected['features'])} "
+            "of other names or order. Extract them with the encoder of the training run."
         )
         raise InputError(msg)

@@ -16,6 +16,8 @@ import numpy as np
 from histoweave.errors import InputError
 
 FORMAT, VERSION = "survival_bundle", 1
+_ENDINGS = (".json", ".safetensors")
+_OURS = (".snakemake_timestamp",)  # Snakemake's mark in a folder that it made
 _KEYS = ("method", "needs", "encoder", "horizons_days", "folds", "provenance")
 
 
@@ -72,7 +74,7 @@ def read_header(folder: str | Path) -> dict:
     if missing or not content["folds"]:
         msg = f"{path} is incomplete: '{(missing or ['folds'])[0]}' is missing. Copy the whole bundle again."
         raise InputError(msg)
-    strangers = sorted(p.name for p in Path(folder).iterdir() if p.suffix not in (".json", ".safetensors"))
+    strangers = sorted(p.name for p in Path(folder).iterdir() if p.suffix not in _ENDINGS and p.name not in _OURS)
     if strangers:
         msg = (
             f"{folder} holds '{strangers[0]}', which is no part of a bundle (JSON and safetensors only). "

@@ -27,16 +27,18 @@ Deviations, each for a reason:
 * groups may be any number and from any source; patients without expression train the survival branch only.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cosine_similarity, gelu
+from torch.nn.functional import cosine_similarity
 
 from histoweave.errors import InputError
 from histoweave.rng import generator
+from histoweave.survival.attention import FeedForward, FoldedAttention
 from histoweave.survival.bags import Batch, BatchSource, FeatureScale, GatedAttention, masked_softmax
 from histoweave.survival.discrete import TimeBins
 from histoweave.survival.gene_groups import GateSettings, gate
@@ -102,55 +104,6 @@ class GhanetShape:
     hyper_attention: bool
 
 
-class FoldedAttention(nn.Module):
-    """Multi-head attention of few queries over many tiles without forming keys and values of the tiles.
-
-    forward: queries (patient or 1, group, hidden), context (patient, tile, hidden), mask (patient, tile)
-    -> (patient, group, hidden), logits (patient, group, head, tile)
-    """
-
-    def __init__(self, hidden: int, heads: int, *, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(hidden, hidden, bias=False)
-        self.key = nn.Linear(hidden, hidden, bias=False)
-        self.value = nn.Linear(hidden, hidden, bias=False)
-        self.out = nn.Linear(hidden, hidden)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(
-        self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the attended vectors and the logits."""
-        patients, tiles, hidden = context.shape
-        groups, width = queries.shape[1], hidden // self.heads
-        q = self.query(queries).unflatten(-1, (self.heads, width))  # (patient|1, group, head, width)
-        by_head = self.key.weight.unflatten(0, (self.heads, width))  # (head, width, hidden)
-        folded = torch.einsum("pghw,hwd->pghd", q, by_head) / width**0.5  # W_k folded into q
-        folded = folded.flatten(1, 2).expand(patients, -1, -1)  # (patient, group*head, hidden)
-        scores = folded @ context.transpose(1, 2)  # (patient, group*head, tile)
-        weights = self.dropout(masked_softmax(scores, mask[:, None, :]))
-        pooled = (weights @ context).unflatten(1, (groups, self.heads))  # (patient, group, head, hidden)
-        by_head = self.value.weight.unflatten(0, (self.heads, width))
-        values = torch.einsum("pghd,hwd->pghw", pooled, by_head).flatten(2)  # W_v after pooling
-        return self.out(values), scores.unflatten(1, (groups, self.heads))
-
-
-class FeedForward(nn.Module):
-    """GEGLU: Dropout(W2 (u * GELU(v))), [u, v] = W1 x; forward: (..., hidden) -> (..., hidden)."""
-
-    def __init__(self, hidden: int, inner: int, *, dropout: float) -> None:
-        super().__init__()
-        self.into = nn.Linear(hidden, 2 * inner)
-        self.back = nn.Linear(inner, hidden)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the transformed vectors."""
-        u, v = self.into(x).chunk(2, dim=-1)
-        return self.dropout(self.back(u * gelu(v)))
-
-
 class AssociatingBranch(nn.Module):
     """CAB: which tiles speak of which gene group; forward: tiles, mask -> r, reconstruction, m."""
 
@@ -207,15 +160,17 @@ class SurvivalBranch(nn.Module):
         self.hazards = nn.Linear(groups * (hidden // 2), shape.bins)
 
     def forward(
-        self, tiles: torch.Tensor, mask: torch.Tensor, r: torch.Tensor, m: torch.Tensor
+        self, tiles: torch.Tensor, mask: torch.Tensor, r: torch.Tensor, m: torch.Tensor, top: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits (patient, bin) and hyper-attention (patient, group, tile)."""
+        """Return logits (patient, bin) and hyper-attention (patient, group, tile); `top`: given hyperedges."""
         h = self.embed(tiles)
         e1 = masked_softmax(self.morphology(h), mask)[:, None].expand_as(m)  # (patient, group, tile)
         hyper = e1
         if self.hyper_attention:
-            top = top_tiles(m.detach(), mask, share=self.top_share)
-            hyper = (e1 + masked_softmax(m.detach(), top)) / 2
+            m = m.detach() if self.training else m  # no gradient in training, as published; whole for attributions
+            top = top_tiles(m.detach(), mask, share=self.top_share) if top is None else top
+            e2 = masked_softmax(m, top)
+            hyper = (e1 + e2) / 2
         p = hyper @ h  # (patient, group, hidden)
         o = self.edge(p) + p
         f = (o + r) / 2
@@ -241,12 +196,18 @@ class Ghanet(nn.Module):
         self.cab = AssociatingBranch(shape)
         self.hsb = SurvivalBranch(shape)
 
-    def forward(self, batch: Batch) -> Outputs:
+    def forward(self, batch: Batch, top: torch.Tensor | None = None) -> Outputs:
         """Return ``risk`` (patient,), ``logits`` (patient, bin) and ``reconstruction`` (patient, gene)."""
         r, reconstruction, m = self.cab(batch.tiles, batch.mask)
-        logits, _ = self.hsb(batch.tiles, batch.mask, r, m)
+        logits, _ = self.hsb(batch.tiles, batch.mask, r, m, top)
         alive = torch.cumprod(1 - torch.sigmoid(logits), dim=1)  # S_t
         return {"risk": -alive.sum(dim=1), "logits": logits, "reconstruction": reconstruction}
+
+    def explained(self, batch: Batch) -> Callable[[Batch], Outputs]:
+        """Return the network with the hyperedges of `batch` held: a choice of tiles has no gradient to integrate."""
+        with torch.no_grad():
+            top = top_tiles(self.cab(batch.tiles, batch.mask)[2], batch.mask, share=self.hsb.top_share)
+        return lambda other: self(other, top.expand(len(other), -1, -1))
 
     def attention(self, batch: Batch) -> torch.Tensor:
         """(patient, tile) hyper-attention, mean over groups."""

@@ -137,6 +137,15 @@ def patients_of(
     )
 
 
+def unknown_outcome(
+    ids: tuple[str, ...], bags: Sequence[np.ndarray | None], feature_names: tuple[str, ...]
+) -> Patients:
+    """Return patients of whom only slides are known."""
+    n = len(ids)
+    nothing = pd.DataFrame(index=range(n))
+    return Patients(ids, np.full(n, np.nan), np.full(n, -1), bags, feature_names, None, (), "", nothing)
+
+
 @dataclass(frozen=True)
 class Cells:
     """Annotated single cells for methods that learn from mixtures of them.

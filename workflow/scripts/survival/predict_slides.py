@@ -1,0 +1,92 @@
+"""Risks for new slides from a trained bundle: no genomics, no training data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from histoweave import steps
+from histoweave.errors import InputError, shorten
+from histoweave.formats.bags import check_encoder, read_bags
+from histoweave.formats.bundle import read_folds, read_header
+from histoweave.formats.explained import GROUP_EXPRESSION, PREDICTION, heatmap_path, write_heatmap
+from histoweave.formats.ledger import Account
+from histoweave.formats.slides import QC
+from histoweave.formats.survival import ATTENTION
+from histoweave.steps_explain import tile_frame
+from histoweave.survival.attribution import percentile_scores
+from histoweave.survival.combine import Member, combined, group_expression
+from histoweave.survival.interface import unknown_outcome
+from histoweave.survival.registry import method_module
+
+
+def main(argv: Sequence[str] | None) -> None:
+    parser = steps.parser(__doc__)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--qc", type=Path, required=True, help="qc.parquet of the slides stage")
+    parser.add_argument("--features", type=Path, required=True, help="folder of the slides' feature files")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--groups", type=Path, required=True)
+    parser.add_argument("--attention", type=Path, required=True)
+    parser.add_argument("--heatmaps", type=Path, required=True, help="folder for GeoJSON")
+    parser.add_argument("--ledger", type=Path, required=True)
+    args = parser.parse_args(argv)
+    header = read_header(args.bundle)
+    slides, account = _usable(args.qc)
+    bags = read_bags(args.features, list(slides.values()))
+    check_encoder(bags, header["encoder"])
+    patients = unknown_outcome(tuple(slides), bags.bags, bags.feature_names)
+    module = method_module(header["method"])
+    members, metas, weights = [], [], []
+    for state in read_folds(args.bundle, header):
+        fitted = module.restore(state.tensors, state.meta)
+        members.append(Member(fitted.predict(patients, header["horizons_days"]), state.train_risk))
+        metas.append(state.meta)
+        if hasattr(fitted, "attention"):
+            weights.append(fitted.attention(patients))
+    record = steps.provenance("survival/predict_slides", settings={}, seed=args.seed, inputs={"qc": args.qc})
+    PREDICTION.write(combined(patients.ids, members, header["horizons_days"]), args.out, provenance=record)
+    has_groups = all("reconstruction" in one.prediction.more for one in members)
+    shapes = (
+        [[meta["groups"] for meta in metas], [meta["shape"]["group_sizes"] for meta in metas]] if has_groups else []
+    )
+    groups = group_expression(patients.ids, members, *shapes) if has_groups else GROUP_EXPRESSION.empty()
+    GROUP_EXPRESSION.write(groups, args.groups, provenance=record)
+    tiles = _attention(bags, patients.ids, weights)
+    ATTENTION.write(tiles, args.attention, provenance=record)
+    for slide, part in tiles.groupby("slide"):
+        corners = part[["x", "y"]].to_numpy()
+        if np.isfinite(corners).all():
+            write_heatmap(heatmap_path(args.heatmaps, slide), corners, bags.tile_px[slide], part["score"], what="score")
+    args.heatmaps.mkdir(parents=True, exist_ok=True)
+    account.write(args.ledger, provenance=record)
+
+
+def _usable(path: Path) -> tuple[dict[str, list[str]], Account]:
+    """Slides of each patient; slides without tiles go to the ledger, and so do patients who have no other."""
+    qc, account = QC.read(path), Account("survival")
+    good = qc[qc["status"] == "ok"].sort_values(["patient", "slide"])
+    lost = sorted(set(qc["patient"]) - set(good["patient"]))
+    if good.empty:
+        msg = f"none of the {len(qc)} slides can be predicted ({shorten(list(qc['slide']))}). See 'reason' in {path}."
+        raise InputError(msg)
+    account.items("patient", "predict", n_in=qc["patient"].nunique(), n_out=good["patient"].nunique())
+    account.leave_out("patient", "predict", lost, "has no slide with usable tiles")
+    return {name: list(part["slide"]) for name, part in good.groupby("patient")}, account
+
+
+def _attention(bags, ids: Sequence[str], weights: list) -> pd.DataFrame:
+    """Mean attention over the folds' models, every tile, one colour scale over all slides."""
+    if not weights:
+        return ATTENTION.empty()
+    frames = [
+        tile_frame(bags, row, name, np.mean([one[row] for one in weights], axis=0)) for row, name in enumerate(ids)
+    ]
+    scores = percentile_scores([frame["attention"].to_numpy() for frame in frames])
+    joined = pd.concat([frame.assign(score=score) for frame, score in zip(frames, scores, strict=True)])
+    return joined.assign(repeat=-1, fold=-1, case="new")
+
+
+if __name__ == "__main__":
+    steps.run(main)
