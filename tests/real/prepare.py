@@ -95,7 +95,8 @@ def write_omics(omics: pd.DataFrame, out: Path) -> None:
 
 def write_features(slides: pd.DataFrame, out: Path) -> None:
     """One file per patient, one row per slide: a bag that a slide model can read."""
-    numeric = slides.select_dtypes("number").astype("float32").fillna(0.0)
+    numeric = slides.select_dtypes("number").astype("float32")
+    numeric = numeric.fillna(numeric.median())
     rows = []
     for patient, bag in numeric.groupby(level=0, sort=True):
         path = out / "features" / f"{patient}.parquet"
