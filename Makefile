@@ -2,7 +2,7 @@
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=workflow/plugins $(BIN)/snakemake --logger histoweave --cores $(CORES)
 SOURCES := Snakefile workflow/rules
 
 .PHONY: help demo test lint bench env env-dev env-r real faults cluster-up cluster-down clean

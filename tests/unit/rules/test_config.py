@@ -34,6 +34,16 @@ def test_a_filled_default_is_a_copy():
     assert fill_defaults({}, schema) == {"a": {"b": [1]}}
 
 
+def test_a_sections_default_fills_what_is_not_given_of_it():
+    inner = {"properties": {"x": {"default": 0}, "y": {"default": 0}}, "default": {"x": 5}}
+    assert fill_defaults({"a": {"y": 2}}, {"properties": {"a": inner}}) == {"a": {"x": 5, "y": 2}}
+
+
+def test_a_given_mapping_replaces_its_default():
+    named = {"additionalProperties": {"type": "object"}, "default": {"m": {}}}
+    assert fill_defaults({"a": {"n": {}}}, {"properties": {"a": named}}) == {"a": {"n": {}}}
+
+
 def test_alternatives_take_the_defaults_of_their_object():
     schema = {"anyOf": [{"type": "null"}, {"type": "object", "properties": {"a": {"default": 1}}}]}
     assert fill_defaults({}, schema) == {"a": 1}

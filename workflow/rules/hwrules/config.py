@@ -33,8 +33,8 @@ def fill_defaults(value: object, schema: dict) -> object:
         schema = next((part for part in schema.get("anyOf", []) if part.get("type") == "object"), schema)
         known = schema.get("properties", {})
         for key, part in known.items():
-            if key not in value and "default" in part:
-                value[key] = json.loads(json.dumps(part["default"]))
+            if "default" in part:
+                _put_default(value, key, part)
         other = schema.get("additionalProperties")
         for key in value:
             part = known.get(key, other if isinstance(other, dict) else {})
@@ -42,6 +42,16 @@ def fill_defaults(value: object, schema: dict) -> object:
     elif isinstance(value, list) and isinstance(schema.get("items"), dict):
         value[:] = [fill_defaults(item, schema["items"]) for item in value]
     return value
+
+
+def _put_default(value: dict, key: str, part: dict) -> None:
+    """Put in the default of `key`; where a part of a section is given, its own defaults fill the rest."""
+    default = json.loads(json.dumps(part["default"]))
+    if key not in value:
+        value[key] = default
+    elif isinstance(default, dict) and isinstance(value[key], dict):
+        rest = {name: inner for name, inner in default.items() if name in part.get("properties", {})}
+        value[key] = rest | value[key]
 
 
 def check_config(config: dict, schema_path: Path, *, source: str) -> dict:
