@@ -31,7 +31,8 @@ def test_share_of_events_is_as_asked(cohort):
 
 def test_predictor_is_the_sum_of_its_parts(cohort, settings):
     truth = cohort.truth
-    rest = truth["linear_predictor"] - settings.trait_effect * truth["trait"] - truth["module_activity"]
+    rest = truth["linear_predictor"] - settings.trait_effect * truth["trait"]
+    rest -= settings.module_effect * truth["module_activity"]
     assert np.corrcoef(rest, truth["age"])[0, 1] > 0.99
     assert rest.std() == pytest.approx(settings.age_effect, rel=0.01)
 
@@ -46,9 +47,9 @@ def test_planted_effects_have_the_intended_strength(cohort):
     truth = cohort.truth
     both = concordance(cohort, truth["trait"] + truth["module_activity"])
     single = [concordance(cohort, truth[part]) for part in ("trait", "module_activity")]
-    assert 0.78 < concordance(cohort, truth["linear_predictor"]) < 0.86
-    assert all(0.66 < value < 0.73 for value in single)
-    assert both - max(single) > 0.06
+    assert 0.80 < concordance(cohort, truth["linear_predictor"]) < 0.88
+    assert all(0.67 < value < 0.74 for value in single)
+    assert both - max(single) > 0.08
     assert concordance(cohort, truth["age"]) > 0.58
 
 
