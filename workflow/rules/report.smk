@@ -19,6 +19,7 @@ FIGURES = {
     "hazard_ratios": "Performance",
     "added_value": "Performance",
     "subgroups": "Performance",
+    "attributions": "Performance",
     "training": "Performance",
     "gene_map": "Gene graph",
     "gene_quality": "Gene graph",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from histoweave.formats import genegraph, slides, survival
+from histoweave.formats import explained, genegraph, slides, survival
 from histoweave.formats.evaluation import AT_RISK, COMPARISONS, KAPLAN_MEIER, LOGRANK, METRICS
 from histoweave.formats.ledger import Account
 
@@ -71,6 +71,7 @@ def _survival(root, patients):
     ramp = np.linspace(0, 1, len(tiles))
     attention = filled(survival.ATTENTION, tiles).assign(attention=ramp, score=ramp)
     survival.ATTENTION.write(attention, root / "survival/abmil_wsi/attention.parquet", provenance=FROM)
+    _explained(root / "survival/abmil_wsi")
     curve = [
         {"epoch": epoch, "part": part, "quantity": "loss", "value": 1 / (1 + epoch)}
         for epoch in range(5)
@@ -78,6 +79,18 @@ def _survival(root, patients):
     ]
     training = filled(survival.TRAINING, curve)
     survival.TRAINING.write(training, root / "survival/abmil_wsi/training.parquet", provenance=FROM)
+
+
+def _explained(folder):
+    rows = [
+        {"kind": kind, "name": name, "fold": fold, "mean": 0.1, "mean_abs": 0.2, "share": share + fold / 100}
+        for fold in (0, 1)
+        for kind, name, share in (("gene", "GENE0001", 0.3), ("gene", "GENE0002", 0.2), ("tile_feature", "area", 0.4))
+    ]
+    explained.ATTRIBUTIONS.write(filled(explained.ATTRIBUTIONS, rows), folder / "attributions.parquet", provenance=FROM)
+    rows = [{"check": "completeness", "subject": f"P{i}", "value": i / 100} for i in range(3)]
+    checks = filled(explained.CHECKS, rows)
+    explained.CHECKS.write(checks, folder / "attribution_checks.parquet", provenance=FROM)
 
 
 def _slides(root, patients):

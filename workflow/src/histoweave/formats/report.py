@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from histoweave.errors import InputError
-from histoweave.formats import evaluation, genegraph, slides, survival
+from histoweave.formats import evaluation, explained, genegraph, slides, survival
 from histoweave.formats.files import fingerprint, replacing, safe_name
 from histoweave.formats.ledger import LEDGER, check_counts
 from histoweave.formats.table import TableKind
@@ -46,6 +46,8 @@ MODEL_TABLES: Mapping[str, tuple[str, TableKind]] = {
     "risk": ("survival/{}/risk.parquet", survival.RISK),
     "training": ("survival/{}/training.parquet", survival.TRAINING),
     "attention": ("survival/{}/attention.parquet", survival.ATTENTION),
+    "attributions": ("survival/{}/attributions.parquet", explained.ATTRIBUTIONS),
+    "attribution_checks": ("survival/{}/attribution_checks.parquet", explained.CHECKS),
 }
 """The same, one file for each survival model; its name in the report is ``risk/<model>``."""
 

@@ -19,7 +19,7 @@ class FigureSettings:
 
     modules_shown : gene modules that get a colour of their own in the map of genes
     reference_model : model that the others are compared with in the figure of differences
-    main_model : model whose subgroups are drawn
+    main_model : model whose subgroups and inputs are drawn
     """
 
     section: ClassVar[str] = "report.figures"
@@ -53,6 +53,7 @@ def draw_all(
         "hazard_ratios": lambda: choices.hazards(tables),
         "added_value": lambda: choices.added(tables),
         "subgroups": lambda: choices.subgroups(tables, settings.main_model),
+        "attributions": lambda: choices.inputs_of(tables, settings.main_model),
         "training": lambda: choices.learning(tables, models),
         "gene_map": lambda: gene_map(need(tables, "modules"), most=settings.modules_shown),
         "gene_quality": lambda: choices.gene_quality(tables),

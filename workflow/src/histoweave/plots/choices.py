@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from histoweave.plots.attributions import top_inputs
 from histoweave.plots.bars import beside_controls
 from histoweave.plots.calibration import calibration, d_calibration
 from histoweave.plots.decision import decision_curves
@@ -173,6 +174,11 @@ def learning(tables: Tables, models: tuple[str, ...]) -> Figure:
         msg = "Not drawn: no model of this run is trained in epochs."
         raise CannotDrawError(msg)
     return training_curves(curves, quantity="loss")
+
+
+def inputs_of(tables: Tables, model: str) -> Figure:
+    """Inputs that the risk of one model rests on."""
+    return top_inputs(need(tables, f"attributions/{model}"), most=12)
 
 
 def gene_quality(tables: Tables) -> Figure:

@@ -1,5 +1,7 @@
 """The sections on what the models saw: gene graph and slides."""
 
+import pandas as pd
+
 from histoweave.report.blocks import Link, Section, Table, Text, cell, interval_cell, table_of
 from histoweave.report.run import Run
 
@@ -44,6 +46,45 @@ def heatmaps_section(run: Run) -> Section:
         " that what they show causes the outcome."
     )
     blocks: list = [Text(text), *run.named("heatmap")]
+    blocks += [*run.named("attributions"), *_inputs(run), *_checks(run)]
     if run.texts.get("viewer"):
         blocks.append(Link("Zoom into these slides", str(run.texts["viewer"])))
-    return Section("heatmaps", "Slide heatmaps", blocks)
+    return Section("heatmaps", "Slide heatmaps and inputs", blocks)
+
+
+def _explained(run: Run, name: str) -> pd.DataFrame:
+    """Rows of the table `name` of all models, with the column ``model``."""
+    models = run.config["survival"]["models"]
+    found = [run.table(f"{name}/{model}").assign(model=model) for model in models if run.has(f"{name}/{model}")]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def _inputs(run: Run) -> list[Table]:
+    """The ten inputs of largest mean share of each model and kind."""
+    rows = _explained(run, "attributions")
+    if not len(rows):
+        return []
+    means = rows.groupby(["model", "kind", "name"], sort=False)[["share", "mean"]].mean().reset_index()
+    means = means.sort_values(["model", "kind", "share"], ascending=[True, True, False], kind="stable")
+    top = means.groupby(["model", "kind"], sort=False).head(10)
+    headings = {"model": "model", "kind": "kind", "name": "input", "share": "share of the risk", "mean": "mean effect"}
+    caption = "Inputs with the largest share of each model's risk, means over folds"
+    return [table_of(top, headings, name="inputs", caption=caption)]
+
+
+def _checks(run: Run) -> list:
+    """What the checks of the explanations gave, by model."""
+    rows = _explained(run, "attribution_checks")
+    if not len(rows):
+        return []
+    summary = rows.groupby(["model", "check"], sort=False)["value"].agg(["median", "min", "max", "size"]).reset_index()
+    headings = {"model": "model", "check": "check", "median": "median", "min": "lowest", "max": "highest"}
+    text = (
+        "Checks: 'completeness' is what the attributions of a patient miss of its risk, as a share (0 is right);"
+        " 'randomised_weights' is the rank correlation of the attention with that of the same network with random"
+        " weights (near 0 means that the training made it); 'stability' is the rank correlation between folds."
+    )
+    table = table_of(
+        summary, headings | {"size": "values"}, name="explanation-checks", caption="Checks of explanations"
+    )
+    return [Text(text), table]
