@@ -1,0 +1,139 @@
+"""The demo from end to end: what was planted is found, and with follow-up dealt out anew nothing is."""
+
+import os
+import shutil
+
+import pandas as pd
+import pytest
+import yaml
+from sklearn.metrics import adjusted_rand_score
+from workflow.conftest import Project
+
+pytestmark = pytest.mark.slow
+
+BOTH, SINGLE = "path_gptomic", ("path_gptomic_slide", "path_gptomic_gene")
+
+
+def branch(demo: Project, folder) -> Project:
+    """A copy of a finished run; big files are linked, since steps replace files and never write into them."""
+    big = ("results", "demo-data")
+    shutil.copytree(demo.folder, folder, symlinks=True, ignore=lambda d, _: big if d == str(demo.folder) else ())
+    for name in big:
+        ignore = shutil.ignore_patterns("logs", "benchmarks")
+        shutil.copytree(demo.folder / name, folder / name, copy_function=os.link, ignore=ignore)
+    return Project(folder)
+
+
+def edit_config(project: Project, change) -> None:
+    path = project.folder / "config/demo.yaml"
+    values = yaml.safe_load(path.read_text())
+    change(values)
+    path.write_text(yaml.safe_dump(values))
+
+
+def table(project: Project, name: str) -> pd.DataFrame:
+    return pd.read_parquet(project.folder / "results" / name)
+
+
+def truth(project: Project, name: str) -> pd.DataFrame:
+    return pd.read_parquet(project.folder / f"demo-data/truth/{name}.parquet")
+
+
+def c_index(project: Project, model: str) -> pd.Series:
+    metrics = table(project, "evaluation/metrics.parquet")
+    return metrics[(metrics["model"] == model) & (metrics["metric"] == "c_index")].iloc[0]
+
+
+def gain(project: Project, model: str, over: str) -> pd.Series:
+    found = table(project, "evaluation/comparisons.parquet")
+    rows = found[(found["model_a"] == model) & (found["model_b"] == over) & (found["metric"] == "c_index")]
+    return rows.iloc[0]
+
+
+def test_slide_and_gene_beat_the_better_of_either(demo):
+    better = max(SINGLE, key=lambda model: c_index(demo, model)["estimate"])
+    assert gain(demo, BOTH, better)["lower"] > 0
+    assert 0.70 < c_index(demo, BOTH)["estimate"] < 0.86
+
+
+def test_slides_alone_are_better_than_chance(demo):
+    assert c_index(demo, "ghanet")["lower"] > 0.5
+
+
+@pytest.fixture(scope="module")
+def permuted(demo, tmp_path_factory):
+    """The demo with follow-up dealt out anew between the patients."""
+    project = branch(demo, tmp_path_factory.mktemp("permuted") / "run")
+
+    def change(values):
+        values["inputs"]["patients"] = "config/demo/patients_permuted.tsv"
+        keep = {"cox_clinical", "coxnet_rna", "ghanet", BOTH, *SINGLE}
+        models = values["survival"]["models"]
+        values["survival"]["models"] = {name: models[name] for name in models if name in keep}
+
+    edit_config(project, change)
+    done = project.snakemake("evaluation")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return project
+
+
+def test_nothing_is_found_in_permuted_follow_up(permuted):
+    assert min(gain(permuted, BOTH, model)["lower"] for model in SINGLE) < 0
+    for model in ("ghanet", "coxnet_rna", BOTH):
+        assert c_index(permuted, model)["lower"] < 0.5, model
+        assert c_index(permuted, model)["estimate"] < 0.62, model
+
+
+def test_bad_slides_end_in_the_ledger_and_the_run_goes_on(demo):
+    status = table(demo, "slides/qc.parquet").set_index("slide")["status"]
+    planted = truth(demo, "slides").set_index("slide")["defect"]
+    assert status[planted[planted == "corrupt"].index].tolist() == ["failed"]
+    assert status[planted[planted == "empty"].index].tolist() == ["empty"]
+    assert (status == "ok").sum() == len(status) - 2
+    ledger = table(demo, "ledger.parquet")
+    assert set(status[status != "ok"].index) <= set(ledger["item"])
+
+
+def test_the_table_gives_the_missing_resolution(demo):
+    qc = table(demo, "slides/qc.parquet").set_index("slide")
+    planted = truth(demo, "slides").set_index("slide")
+    without = planted.index[planted["defect"] == "no_mpp"]
+    assert (qc.loc[without, "mpp_source"] == "table").all()
+    fine = qc.index[qc["status"] == "ok"]
+    assert (qc.loc[fine, "mpp"] / planted.loc[fine, "mpp"] - 1).abs().max() < 1e-3
+
+
+def test_planted_modules_are_found(demo):
+    planted = truth(demo, "genes").set_index("gene")["module"]
+    found = table(demo, "genegraph/modules.parquet").set_index("gene")["module"]
+    both = planted[planted != ""].index.intersection(found.index)
+    assert len(both) > 100
+    assert adjusted_rand_score(planted[both], found[both]) > 0.5
+
+
+def test_planted_spatial_genes_come_first(demo):
+    genes = truth(demo, "genes").set_index("gene")
+    ranked = table(demo, "expression/tumour_st/spatial_genes.parquet").sort_values("rank")["gene"]
+    first = genes.loc[ranked[:100]]
+    assert ((first["module"] != "") | (first["marker_of"] != "")).mean() > 0.9
+
+
+def test_one_core_gives_the_same_bytes(demo, tmp_path):
+    project = branch(demo, tmp_path / "run")
+    names = ["survival/cox_clinical/risk.parquet", "survival/abmil_wsi/risk.parquet", "evaluation/metrics.parquet"]
+    before = {name: (project.folder / "results" / name).read_bytes() for name in names}
+    for name in names:
+        (project.folder / "results" / name).unlink()
+    done = project.snakemake(*(f"results/{name}" for name in names), cores=1)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert {name: (project.folder / "results" / name).read_bytes() for name in names} == before
+
+
+def test_a_new_slide_reruns_its_batch_and_the_cohort_s_steps_only(demo, tmp_path):
+    project = branch(demo, tmp_path / "run")
+    path = project.folder / "config/demo/slides.tsv"
+    shutil.copy(project.folder / "demo-data/slides/S002.tiff", project.folder / "new.tiff")
+    path.write_text(path.read_text() + "S900\tP002\tnew.tiff\t\tD\n")
+    jobs = project.dry_run("all")
+    assert jobs["tile_slides"] == jobs["encode_tiles"] == 1
+    assert not {"compute_residuals", "train_embedding", "qc_counts"} & set(jobs)
