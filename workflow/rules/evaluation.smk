@@ -3,7 +3,7 @@
 # OUT   evaluation/*.parquet (described in histoweave/formats/evaluation.py)
 # STEPS score_models -> metrics with intervals; compare_models -> paired differences; estimate_curves -> Kaplan-Meier
 #       curves; check_calibration -> calibration, decision curves; estimate_hazards -> hazard ratios, added value,
-#       subgroups; audit_models -> leakage, folds, follow-up
+#       subgroups; audit_models -> leakage, folds, follow-up; validate_models -> external cohorts
 EVALUATION = f"{RESULTS}/evaluation"
 OUTCOMES = {
     "cohort": f"{RESULTS}/survival/cohort.parquet",
@@ -13,6 +13,8 @@ OUTCOMES = {
         model=sorted(config["survival"]["models"]),
     ),
 }
+
+COHORTS = config["evaluation"]["cohorts"]
 
 
 rule evaluation:
@@ -27,7 +29,8 @@ rule evaluation:
                 "calibration",
                 "hazard_ratios",
                 "audits",
-            ],
+            ]
+            + (["external"] if COHORTS else []),
         ),
 
 
@@ -221,4 +224,40 @@ rule audit_models:
         " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
         " --features {params.features:q} --expression {input.expression:q}"
         " --out {output.out:q}"
+        " > {log:q} 2>&1"
+
+
+rule validate_models:
+    "External cohorts: the same metrics, with everything frozen from training."
+    input:
+        cohort=f"{RESULTS}/survival/cohort.parquet",
+        predictions=[row["prediction"] for row in COHORTS.values()],
+        patients=[row["patients"] for row in COHORTS.values()],
+    output:
+        metrics=f"{EVALUATION}/external.parquet",
+        calibration=f"{EVALUATION}/external_calibration.parquet",
+        ledger=f"{RESULTS}/ledger/evaluation/validate_models.parquet",
+    log:
+        f"{RESULTS}/logs/evaluation/validate_models.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluation/validate_models.tsv"
+    conda:
+        "../../envs/evaluation.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(2000),
+        runtime=minutes(30),
+    params:
+        settings=settings(
+            "evaluation.metrics", "evaluation.bootstrap", "evaluation.calibration"
+        ),
+        cohorts=list(COHORTS),
+        models=[row["model"] for row in COHORTS.values()],
+        code=code_of("evaluation/validate_models"),
+    shell:
+        "{STEP}/evaluation/validate_models.py --cohort {input.cohort:q}"
+        " --names {params.cohorts:q} --models {params.models:q}"
+        " --predictions {input.predictions:q} --patients {input.patients:q}"
+        " --settings {params.settings:q} --seed {config[seed]}"
+        " --metrics {output.metrics:q} --calibration {output.calibration:q} --ledger {output.ledger:q}"
         " > {log:q} 2>&1"

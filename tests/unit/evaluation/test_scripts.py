@@ -20,6 +20,8 @@ from histoweave.formats.evaluation import (
     D_CALIBRATION,
     DECISION,
     DRAWS,
+    EXTERNAL,
+    EXTERNAL_CALIBRATION,
     FOLD_METRICS,
     HAZARD_RATIOS,
     KAPLAN_MEIER,
@@ -27,6 +29,7 @@ from histoweave.formats.evaluation import (
     METRICS,
     SUBGROUPS,
 )  # fmt: skip
+from histoweave.formats.explained import PREDICTION
 from histoweave.formats.ledger import LEDGER
 from histoweave.formats.slides import FEATURES
 from histoweave.formats.survival import COHORT, EXPRESSION, FOLDS, RISK
@@ -166,6 +169,27 @@ def test_audits_read_features_and_expression(results):
     assert probes.loc["expression", "value"] < 0.7
     served = table[table["check"] == "patients in = out"].set_index("subject")
     assert served["verdict"].to_dict() == {"abmil_wsi": "look", "cox_clinical": "ok"}
+
+
+def test_an_external_cohort_is_scored(results):
+    generator = np.random.default_rng(4)
+    other, score = cohort_frame(generator, 80)
+    other["patient"] = "X" + other["patient"]
+    other[["patient", "time_days", "event"]].to_csv(results / "other.tsv", sep="\t", index=False)
+    prediction = pd.DataFrame({"patient": other["patient"], "risk": score, "survival_365": np.exp(-np.exp(score) / 4)})
+    prediction["survival_730"] = prediction["survival_365"] ** 2
+    filled = dict.fromkeys(PREDICTION.columns.keys() - prediction.columns, 0.0)
+    PREDICTION.write(prediction.assign(**filled).iloc[1:], results / "prediction.parquet", provenance={})
+    given = ["--cohort", results / "cohort.parquet", "--names", "other", "--models", "abmil_wsi"]
+    given += ["--predictions", results / "prediction.parquet", "--patients", results / "other.tsv"]
+    to = outputs(results, "metrics", "calibration", "ledger")
+    run("validate_models", *given, *to, settings=["metrics", "bootstrap", "calibration"])
+    table = EXTERNAL.read(results / "metrics.parquet").set_index(["model", "metric"])
+    assert table.loc[("abmil_wsi", "c_index"), "estimate"].item() > 0.6
+    assert set(table.loc["kaplan_meier"].index) == {"brier", "ibs"}
+    assert set(table["cohort"]) == {"other"}
+    assert EXTERNAL_CALIBRATION.read(results / "calibration.parquet")["horizon_days"].unique().tolist() == [365, 730]
+    assert LEDGER.read(results / "ledger.parquet")["item"].tolist() == ["XP0000"]
 
 
 def test_a_risk_that_is_no_number_ends_the_script_with_its_name(results):

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from histoweave.errors import InputError
-from histoweave.formats.outcomes import expression_of, mean_tile_features, outcome_arguments, read_outcomes
+from histoweave.formats.outcomes import (
+    expression_of,
+    mean_tile_features,
+    outcome_arguments,
+    read_follow_up,
+    read_outcomes,
+)
 from histoweave.formats.slides import FEATURES
 from histoweave.formats.survival import COHORT, EXPRESSION, FOLDS, RISK
 
@@ -73,3 +79,13 @@ def test_files_that_hold_no_features_are_refused(tmp_path):
         mean_tile_features(tmp_path, [["other"]])
     with pytest.raises(InputError, match="cannot name a file"):
         mean_tile_features(tmp_path, [["../s1"]])
+
+
+@pytest.mark.parametrize("row", ["b\t0\t1", "b\t5\t2", "a\t5\t1", "b\t\t1"])
+def test_follow_up_that_cannot_be_used_is_refused(tmp_path, row):
+    path = tmp_path / "other.tsv"
+    path.write_text(f"patient\ttime_days\tevent\na\t3\t0\n{row}\n")
+    with pytest.raises(InputError, match="stands twice, or has no positive time_days or no event of 0 or 1"):
+        read_follow_up(path)
+    path.write_text("patient\ttime_days\tevent\na\t3\t0\n")
+    assert read_follow_up(path)["time_days"].tolist() == [3]

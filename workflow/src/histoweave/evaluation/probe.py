@@ -43,11 +43,15 @@ def _nothing(reason: str) -> ProbeResult:
 
 def auc_of(score: np.ndarray, positive: np.ndarray) -> float:
     """AUC of `score` (patient,) for `positive` (patient,), ties one half."""
-    order = np.sort(score)
-    ranks = (np.searchsorted(order, score, side="left") + np.searchsorted(order, score, side="right") + 1) / 2
     n_positive = int(positive.sum())
-    above = ranks[positive].sum() - n_positive * (n_positive + 1) / 2
+    above = _ranks(score)[positive].sum() - n_positive * (n_positive + 1) / 2
     return float(above / (n_positive * (len(score) - n_positive)))
+
+
+def _ranks(score: np.ndarray) -> np.ndarray:
+    """Ranks from 1 (patient,), ties at their mean."""
+    order = np.sort(score)
+    return (np.searchsorted(order, score, side="left") + np.searchsorted(order, score, side="right") + 1) / 2
 
 
 def probe_features(
@@ -102,23 +106,30 @@ def probe_risks(
     sites : (patient of the panel,). The AUC of each site is counted from one half upwards (high or low risks both
     tell), so chance is above one half.
     """
-    folds = [(part.risk, sites[part.fold.patients]) for part in predictions.folds]
-    folds = [(risk, names) for risk, names in folds if len(np.unique(names)) > 1]
+    known, codes = np.unique(sites, return_inverse=True)
+    folds = [(_ranks(part.risk), codes[part.fold.patients]) for part in predictions.folds]
+    folds = [(ranks, inside) for ranks, inside in folds if len(np.unique(inside)) > 1]
     if not folds:
         return _nothing("no test part holds more than one site")
-    seen = _apart(folds)
+    seen = _apart(folds, len(known))
     if not np.isfinite(seen):
         return _nothing(f"no test part holds two sites with {_FEWEST} patients")
-    chance = [_apart([(risk, generator.permutation(names)) for risk, names in folds]) for _ in range(permutations)]
+    chance = [
+        _apart([(ranks, generator.permutation(inside)) for ranks, inside in folds], len(known))
+        for _ in range(permutations)
+    ]
     return ProbeResult(seen, *map(float, np.quantile(chance, [0.025, 0.975])), "")
 
 
-def _apart(folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
+def _apart(folds: list[tuple[np.ndarray, np.ndarray]], n_sites: int) -> float:
+    """Mean AUC, from one half upwards, of each site's ranks (patient,) against the others of the fold."""
     total = weight = 0.0
-    for risk, sites in folds:
-        names, counts = np.unique(sites, return_counts=True)
-        for name, count in zip(names, counts, strict=True):
-            if count >= _FEWEST and len(sites) - count >= _FEWEST:
-                auc = auc_of(risk, sites == name)
-                total, weight = total + count * max(auc, 1 - auc), weight + count
+    for ranks, inside in folds:
+        count = np.bincount(inside, minlength=n_sites)
+        rank_sum = np.bincount(inside, weights=ranks, minlength=n_sites)
+        used = (count >= _FEWEST) & (len(ranks) - count >= _FEWEST)
+        count, rank_sum = count[used], rank_sum[used]
+        auc = (rank_sum - count * (count + 1) / 2) / (count * (len(ranks) - count))
+        total += float((count * np.maximum(auc, 1 - auc)).sum())
+        weight += count.sum()
     return total / weight if weight else np.nan

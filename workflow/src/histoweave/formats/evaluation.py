@@ -167,3 +167,9 @@ AUDITS = TableKind(
     },
 )
 """audits.parquet: checks of the cohort, folds and models; `verdict` is ``ok``, ``look`` or ``fact``."""
+
+EXTERNAL = TableKind("evaluation_external", 1, {"cohort": "str"} | METRICS.columns)
+"""external.parquet: metrics on external cohorts, everything frozen from training."""
+
+EXTERNAL_CALIBRATION = TableKind("evaluation_external_calibration", 1, {"cohort": "str"} | CALIBRATION.columns)
+"""external_calibration.parquet: calibration curves on external cohorts."""

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from histoweave.errors import InputError
+from histoweave.formats.explained import PREDICTION
 from histoweave.formats.files import safe_name
 from histoweave.formats.slides import FEATURES
-from histoweave.formats.survival import COHORT, EXPRESSION, FOLDS, RISK
+from histoweave.formats.survival import COHORT, EXPRESSION, FOLDS, RISK, read_clinical
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,22 @@ def _tile_features(path: Path) -> np.ndarray:
     except (OSError, KeyError) as error:
         msg = f"{path} is not a readable feature file ({str(error).splitlines()[0]}). Remove it and run again."
         raise InputError(msg) from error
+
+
+def read_follow_up(path: str | Path) -> pd.DataFrame:
+    """Read ``patient, time_days, event`` of an external cohort; raises InputError for missing or doubled patients."""
+    table = read_clinical(path, endpoint=None, covariates={})
+    usable = table["time_days"].gt(0) & table["event"].isin([0, 1]) & ~table["patient"].duplicated(keep=False)
+    if not usable.all():
+        first = int(np.flatnonzero(~usable)[0])
+        msg = (
+            f"{path}, line {first + 2}: patient '{table['patient'][first]}' stands twice, or has no positive time_days "
+            "or no event of 0 or 1. Correct the table."
+        )
+        raise InputError(msg)
+    return table
+
+
+def read_prediction(path: str | Path) -> pd.DataFrame:
+    """Read the risks that the target ``predict`` wrote."""
+    return PREDICTION.read(path)
