@@ -7,7 +7,7 @@ from scipy.stats import norm
 from histoweave.genegraph.build import GraphSettings, build_graph
 from histoweave.genegraph.graph import GeneGraph
 
-SETTINGS = GraphSettings(edge_by="p_value", cutoff=0.005, min_correlation=0, components=0)
+SETTINGS = GraphSettings(components=0)
 
 
 def coexpression(residuals: np.ndarray, genes: np.ndarray) -> pd.DataFrame:
@@ -17,9 +17,7 @@ def coexpression(residuals: np.ndarray, genes: np.ndarray) -> pd.DataFrame:
     r = correlation[a, b]
     statistic = np.arctanh(r) * np.sqrt(len(residuals) - 3)
     p = 2 * norm.sf(np.abs(statistic))
-    return pd.DataFrame(
-        {"gene_a": genes[a], "gene_b": genes[b], "correlation": r, "statistic": statistic, "p_value": p, "q_value": p}
-    )
+    return pd.DataFrame({"gene_a": genes[a], "gene_b": genes[b], "correlation": r, "edge": p < 0.005})
 
 
 def expression(

@@ -6,7 +6,7 @@ import pytest
 
 from genegraph.planted import SETTINGS, coexpression, planted_graphs
 from histoweave.errors import InputError
-from histoweave.genegraph.build import GraphSettings, build_graph, edges_of, gene_features
+from histoweave.genegraph.build import build_graph, edges_of, gene_features
 from histoweave.genegraph.graph import check_graphs, union_genes, upper_edges
 
 GENES = np.array(["A", "B", "C", "D"])
@@ -15,43 +15,26 @@ PAIRS = pd.DataFrame(
         "gene_a": ["A", "A", "B", "C", "B", "A"],
         "gene_b": ["B", "C", "C", "D", "D", "D"],
         "correlation": [0.5, -0.3, 0.0, 0.05, np.nan, 0.9],
-        "p_value": [1e-6, 1e-4, 1e-9, 1e-3, 1e-9, 0.2],
-        "q_value": [1e-5, 1e-2, 1e-8, 2e-3, 1e-8, 0.4],
+        "edge": [True, True, True, True, True, False],
     }
 )
 
 
-def rule(**changes):
-    return GraphSettings(**(vars(SETTINGS) | changes))
-
-
-def edges(**changes):
-    adjacency = edges_of(PAIRS, GENES, settings=rule(**changes), name="toy")
-    rows, columns, weights = upper_edges(adjacency)
-    return {GENES[a] + GENES[b]: round(float(w), 3) for a, b, w in zip(rows, columns, weights, strict=True)}
-
-
-def test_edges_follow_the_raw_p_value_and_keep_signed_weights():
-    assert edges() == {"AB": 0.5, "AC": -0.3, "CD": 0.05}
-
-
-def test_edges_can_follow_the_corrected_value():
-    assert edges(edge_by="q_value") == {"AB": 0.5, "CD": 0.05}
-
-
-def test_weak_edges_can_be_dropped():
-    assert edges(min_correlation=0.1) == {"AB": 0.5, "AC": -0.3}
+def test_edges_keep_sign_and_weight_and_need_a_correlation():
+    rows, columns, weights = upper_edges(edges_of(PAIRS, GENES, name="toy"))
+    found = {GENES[a] + GENES[b]: round(float(w), 3) for a, b, w in zip(rows, columns, weights, strict=True)}
+    assert found == {"AB": 0.5, "AC": -0.3, "CD": 0.05}
 
 
 def test_adjacency_is_symmetric_without_diagonal():
-    adjacency = edges_of(PAIRS, GENES, settings=SETTINGS, name="toy").toarray()
+    adjacency = edges_of(PAIRS, GENES, name="toy").toarray()
     assert (adjacency == adjacency.T).all()
     assert (np.diag(adjacency) == 0).all()
 
 
 def test_unknown_gene_is_named():
     with pytest.raises(InputError, match=r"'toy': 1 gene\(s\) of coexpression.parquet have no residuals: 'D'"):
-        edges_of(PAIRS, GENES[:3], settings=SETTINGS, name="toy")
+        edges_of(PAIRS, GENES[:3], name="toy")
 
 
 def test_features_are_centred_residuals():
@@ -76,8 +59,8 @@ def build(residuals, genes, pairs):
 
 def test_a_graph_without_edges_is_refused():
     values = np.random.default_rng(0).normal(size=(30, 4))
-    with pytest.raises(InputError, match="graph 'toy' has no edge among 4 genes. Raise genegraph.graph.cutoff"):
-        build(values, GENES, PAIRS.assign(p_value=0.5))
+    with pytest.raises(InputError, match="graph 'toy' has no edge among 4 genes. Raise expression.edges.threshold"):
+        build(values, GENES, PAIRS.assign(edge=False))
 
 
 def test_features_that_are_not_finite_are_refused():
@@ -90,7 +73,7 @@ def test_features_that_are_not_finite_are_refused():
 def test_genes_given_twice_are_refused():
     values = np.random.default_rng(0).normal(size=(30, 3))
     genes = np.array(["A", "B", "C"])
-    graph = build(values, genes, coexpression(values, genes).assign(p_value=1e-9))
+    graph = build(values, genes, coexpression(values, genes).assign(edge=True))
     object.__setattr__(graph, "genes", np.array(["A", "B", "B"]))
     with pytest.raises(InputError, match="3 genes do not fit"):
         check_graphs([graph])

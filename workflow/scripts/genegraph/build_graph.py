@@ -11,7 +11,7 @@ from histoweave.formats.ledger import Account
 from histoweave.genegraph.build import GraphSettings, build_graph
 
 log = logging.getLogger("histoweave")
-COLUMNS = ["gene_a", "gene_b", "correlation", "p_value", "q_value"]
+COLUMNS = ["gene_a", "gene_b", "correlation", "edge"]
 
 
 def main(argv: Sequence[str] | None) -> None:

@@ -9,11 +9,13 @@ import pandas as pd
 
 from histoweave import steps
 from histoweave.device import pick_device
-from histoweave.formats.genegraph import TRAINING, read_graph, write_embedding, write_weights
+from histoweave.formats.genegraph import TRAINING, StoredRun, read_graph, write_embedding, write_weights
+from histoweave.genegraph.checkpoint import pack, unpack
 from histoweave.genegraph.graph import GeneGraph
 from histoweave.genegraph.heldout import HeldOutSettings, split_edges
 from histoweave.genegraph.modules import stacked
-from histoweave.genegraph.train import MuseGnnSettings, TrainSettings, train
+from histoweave.genegraph.step import MuseGnnSettings
+from histoweave.genegraph.train import TrainSettings, train
 
 log = logging.getLogger("histoweave")
 
@@ -31,11 +33,21 @@ def main(argv: Sequence[str] | None) -> None:
     split = split_edges([GeneGraph(**read_graph(path)) for path in args.graphs], settings=held_out, seed=args.seed)
     device = pick_device(training.device)
     log.info("%d graphs on %s", len(split.graphs), device)
-    trained = train(split, model_settings=model, settings=training, seed=args.seed, device=device, watch=tell)
-    log.info("best epoch: %d", trained.best_epoch)
     record = steps.provenance(
         "genegraph/train_embedding", settings=args.settings, seed=args.seed, inputs={"graphs": args.graphs}
     )
+    stored = StoredRun(args.weights.with_name("checkpoint.safetensors"), record)
+    trained = train(
+        split,
+        model_settings=model,
+        settings=training,
+        seed=args.seed,
+        device=device,
+        resume=lambda *parts: unpack(*found, *parts) if (found := stored.read()) else None,
+        save=lambda *parts: stored.write(*pack(*parts)),
+        watch=tell,
+    )
+    log.info("best epoch: %d", trained.best_epoch)
     vectors, rows = stacked(trained.embeddings, {graph.name: graph for graph in split.graphs})
     write_embedding(args.out, vectors, rows, provenance=record)
     curve = pd.DataFrame(trained.curve, columns=["epoch", "part", "value"])
@@ -44,6 +56,7 @@ def main(argv: Sequence[str] | None) -> None:
     genes = {graph.name: graph.genes.tolist() for graph in split.graphs}
     meta = {"genes": genes, "best_epoch": trained.best_epoch, "curve": trained.curve, "model": asdict(model)}
     write_weights(args.weights, weights, {**meta, "provenance": record})
+    stored.remove()
 
 
 def tell(epoch: int, parts: dict[str, float]) -> None:

@@ -1,6 +1,7 @@
 """Files of the gene-graph stage."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from histoweave.errors import InputError
 from histoweave.formats.files import replacing
 from histoweave.formats.h5ad import MatrixKind
 from histoweave.formats.table import TableKind
+
+log = logging.getLogger("histoweave")
 
 GRAPH = MatrixKind("gene_graph", 1, slots=("obsp/coexpression", "uns/dataset", "uns/tissue", "uns/modality"))
 """One dataset: obs = genes; X (gene, feature); ``obsp['coexpression']`` edges with the correlation as weight."""
@@ -103,7 +106,7 @@ def write_weights(path: str | Path, tensors: Mapping[str, np.ndarray], meta: Map
     from safetensors.numpy import save_file
 
     with replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary)
+        save_file({name: np.array(value, order="C") for name, value in tensors.items()}, temporary)
     with replacing(Path(path).with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(dict(meta), sort_keys=True, indent=1) + "\n")
 
@@ -118,3 +121,43 @@ def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         msg = f"{path} or the .json beside it cannot be read ({str(error).splitlines()[0]}). Remove both and run again."
         raise InputError(msg) from error
+
+
+class StoredRun:
+    """Checkpoint file of one run; one of another run (other settings, seed or inputs) is not used.
+
+    path : one safetensors file, arrays and JSON together, so that a kill cannot part them; provenance : of the run
+    """
+
+    def __init__(self, path: Path, provenance: Mapping) -> None:
+        self.path, self.provenance = path, json.loads(json.dumps(dict(provenance)))
+
+    def write(self, tensors: Mapping[str, np.ndarray], meta: Mapping) -> None:
+        """Write a checkpoint; the last one is kept until the new one is whole."""
+        from safetensors.numpy import save_file
+
+        text = json.dumps({**meta, "provenance": self.provenance})
+        with replacing(self.path) as temporary:
+            arrays = {name: np.array(value, order="C") for name, value in tensors.items()}
+            save_file(arrays, temporary, metadata={"meta": text})
+
+    def read(self) -> tuple[dict[str, np.ndarray], dict] | None:
+        """Checkpoint of this run, or None; raises InputError if it is damaged."""
+        from safetensors import SafetensorError, safe_open
+
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                meta = json.loads((file.metadata() or {})["meta"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+            msg = f"the checkpoint {self.path} is damaged ({str(error).splitlines()[0]}). Remove it and run again."
+            raise InputError(msg) from error
+        same = meta["provenance"] == self.provenance
+        log.info("going on after epoch %d" if same else "the checkpoint (epoch %d) is of another run", meta["epoch"])
+        return (tensors, meta) if same else None
+
+    def remove(self) -> None:
+        """Remove the checkpoint of a run that has ended."""
+        self.path.unlink(missing_ok=True)

@@ -13,17 +13,12 @@ from histoweave.genegraph.graph import GeneGraph, check_graphs, symmetric
 
 @dataclass(frozen=True)
 class GraphSettings:
-    """When two genes share an edge, and what describes a gene.
+    """What describes a gene.
 
-    edge_by : ``p_value`` or ``q_value`` (Benjamini-Hochberg); cutoff : an edge is below it
-    min_correlation : and its absolute correlation is at least this
     components : principal components of the residuals as features of a gene; 0 = all cells, as published
     """
 
     section: ClassVar[str] = "genegraph.graph"
-    edge_by: str
-    cutoff: float
-    min_correlation: float
     components: int
 
 
@@ -41,7 +36,7 @@ def build_graph(
     """Gene graph of one dataset.
 
     residuals : (cell, gene); genes : (gene,) names
-    pairs : table with ``gene_a``, ``gene_b``, ``correlation``, ``p_value``, ``q_value``, each pair once
+    pairs : table with ``gene_a``, ``gene_b``, ``correlation``, ``edge`` (bool), each pair once
     Raises InputError for unknown genes, values that are not finite, or a graph without edges.
     """
     genes = np.asarray(genes, dtype=str)
@@ -56,16 +51,16 @@ def build_graph(
         species=species,
         genes=genes,
         features=gene_features(residuals, components=settings.components),
-        adjacency=edges_of(pairs, genes, settings=settings, name=name),
+        adjacency=edges_of(pairs, genes, name=name),
     )
     check_graphs([graph])
     return graph
 
 
-def edges_of(pairs: pd.DataFrame, genes: np.ndarray, *, settings: GraphSettings, name: str) -> sparse.csr_array:
-    """Symmetric (gene, gene) adjacency of the pairs that pass the rule, weighted by correlation.
+def edges_of(pairs: pd.DataFrame, genes: np.ndarray, *, name: str) -> sparse.csr_array:
+    """Symmetric (gene, gene) adjacency of the pairs with ``edge``, weighted by correlation.
 
-    A pair without a defined p value or correlation (0, where a gene's variance estimate is not positive) is no edge:
+    An edge without a correlation (0 or not finite, where a gene's variance estimate is not positive) is left out:
     it would have neither sign nor weight.
     """
     position = pd.Index(genes)
@@ -74,10 +69,8 @@ def edges_of(pairs: pd.DataFrame, genes: np.ndarray, *, settings: GraphSettings,
     if unknown:
         msg = f"dataset '{name}': {len(unknown)} gene(s) of coexpression.parquet have no residuals: {shorten(unknown)}."
         raise InputError(msg)
-    correlation = pairs["correlation"].to_numpy(float)
-    keep = (pairs[settings.edge_by].to_numpy(float) < settings.cutoff) & (rows != columns)
-    size = np.nan_to_num(np.abs(correlation))
-    keep &= (size > 0) & (size >= settings.min_correlation)
+    correlation = np.nan_to_num(pairs["correlation"].to_numpy(float))
+    keep = pairs["edge"].to_numpy(bool) & (correlation != 0) & (rows != columns)
     return symmetric(rows[keep], columns[keep], correlation[keep], n_genes=len(genes))
 
 

@@ -73,7 +73,5 @@ def check_graphs(graphs: Sequence[GeneGraph]) -> None:
             msg = f"graph '{graph.name}': {n} genes do not fit {graph.features.shape} features and unique names."
             raise InputError(msg)
         if graph.adjacency.nnz == 0:
-            msg = (
-                f"graph '{graph.name}' has no edge among {n} genes. Raise genegraph.graph.cutoff, or drop the dataset."
-            )
+            msg = f"graph '{graph.name}' has no edge among {n} genes. Raise expression.edges.threshold."
             raise InputError(msg)

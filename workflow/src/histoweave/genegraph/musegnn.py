@@ -13,6 +13,7 @@ Equations in our numbering: (1) dataset-specific layer, (2) shared layers with a
 (4) reconstruction, (5) weighted similarity, (6) contrastive loss, (7) total. Deviations, each by a setting or exact:
 - `decoder: bilinear` reads an edge from the cosine of two genes. The paper's, `mlp` here (of Z Z^T, 3 n^2 weights per
   dataset), stores the graph in its weights while the embedding itself does not hold it.
+- `tie` (in `step.embed`) lets the datasets of one group share most of a gene's vector.
 - `signed`: edges of negative correlation are read from the negated cosine instead of counting as positive ones.
 - contrastive genes and their positives are drawn afresh each step and without repeats (the original repeats genes, so
   that they repel themselves, and keeps one positive for the whole run); the loss is one dense log-softmax.
