@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from unit.report import fake_run
 from unit.report.test_page import run_of
 
+from histoweave.formats.report import TABLES
 from histoweave.report import performance
 
 
@@ -48,3 +50,77 @@ def test_intervals_are_called_by_their_level(root, results):
     assert performance.interval_words(run) == "95 % interval"
     run.config["evaluation"]["bootstrap"]["confidence"] = 0.9
     assert performance.interval_words(run) == "90 % interval"
+
+
+def tables(section):
+    return {block.name: block for block in section.blocks if hasattr(block, "rows")}
+
+
+def with_table(run, name, rows):
+    kind = dict(TABLES)[name][1]
+    run.tables[name] = fake_run.filled(kind, rows)
+    return run
+
+
+def test_hazard_ratios_and_added_value_are_told_with_their_reasons(root, results):
+    run = with_table(
+        run_of(root, results),
+        "hazard_ratios",
+        [
+            {"model": "m", "hazard_ratio": 2.0, "lower": 1.5, "upper": 2.6, "p_value": 0.0002},
+            {"model": "m", "adjusted_for": "age", "hazard_ratio": np.nan, "reason": "did not converge"},
+        ],
+    )
+    run = with_table(run, "added_value", [{"model": "m", "covariates": "age", "change": 0.04, "lower": 0.01}])
+    found = tables(performance.added_section(run))
+    rows = [[cell.text for cell in cells] for cells in found["hazard_ratios"].rows]
+    assert rows[0][:4] == ["m", "nothing", "2.00 (1.50 to 2.60)", "< 0.001"]
+    assert rows[1][1:3] == ["age", "n/a"]
+    assert rows[1][-1] == "did not converge"
+    assert found["added_value"].rows[0][6].text == "0.040 (no interval)"
+
+
+def test_calibration_table_holds_only_its_metrics(root, results):
+    run = with_table(
+        run_of(root, results),
+        "metrics",
+        [
+            {"model": "m", "metric": "c_index", "estimate": 0.7},
+            {"model": "m", "metric": "calibration_slope", "horizon_days": 365.0, "estimate": 0.9},
+            {"model": "kaplan_meier", "metric": "ibs", "estimate": 0.2},
+        ],
+    )
+    found = tables(performance.calibration_section(run))["calibration-metrics"]
+    assert [[cell.text for cell in cells][:3] for cells in found.rows] == [
+        ["m", "calibration slope", "365"],
+        ["kaplan_meier", "integrated Brier score", "n/a"],
+    ]
+    assert list(found.rows_of) == [1, 2]
+
+
+def test_range_over_folds_leaves_out_folds_without_a_value(root, results):
+    folds = [{"model": "m", "metric": "c_index", "estimate": value} for value in (0.5, 0.7, np.nan)]
+    run = with_table(run_of(root, results), "fold_metrics", [*folds, {"model": "m", "metric": "auc", "estimate": 0.1}])
+    found = tables(performance.robustness_section(run))["fold-range"]
+    assert [cell.text for cell in found.rows[0]] == ["m", "2", "0.500", "0.600", "0.700", "1"]
+
+
+def test_suppressed_subgroups_keep_their_row(root, results):
+    rows = [{"model": "m", "variable": "site", "level": "B", "metric": "c_index", "reason": "fewer than 10 events"}]
+    run = with_table(run_of(root, results), "subgroups", rows)
+    found = tables(performance.subgroups_section(run))["subgroups"]
+    assert [cell.text for cell in found.rows[0]] == [
+        "m",
+        "site",
+        "B",
+        "Harrell's c",
+        "n/a",
+        "0",
+        "0",
+        rows[0]["reason"],
+    ]
+
+
+def test_risk_groups_have_their_test(root, results):
+    found = tables(performance.use_section(run_of(root, results)))["logrank"]
+    assert [cell.text for cell in found.rows[0]][:3] == ["cox_clinical", "9.10", "0.003"]

@@ -45,8 +45,3 @@ class Run:
     def named(self, prefix: str) -> list[Picture]:
         """Pictures whose name is `prefix` or begins with it and a double underscore."""
         return [picture for name, picture in self.pictures.items() if name.split("__")[0] == prefix]
-
-
-def as_run(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` with rows numbered from 0, the numbers that the report's links give."""
-    return table.reset_index(drop=True)
