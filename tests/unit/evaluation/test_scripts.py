@@ -171,6 +171,62 @@ def test_audits_read_features_and_expression(results):
     assert served["verdict"].to_dict() == {"abmil_wsi": "look", "cox_clinical": "ok"}
 
 
+def table_of(path, **where):
+    table = pd.read_parquet(path)
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table
+
+
+@pytest.fixture
+def odd(results):
+    """One site, a fold without events, and a model that says the same of everybody."""
+    cohort, folds = pd.read_parquet(results / "cohort.parquet"), pd.read_parquet(results / "folds.parquet")
+    silent = folds[(folds["repeat"] == 0) & (folds["fold"] == 0) & (folds["role"] == "test")]["patient"]
+    event = np.where(cohort["patient"].isin(silent), 0, cohort["event"])
+    COHORT.write(cohort.assign(event=event, site="A"), results / "cohort.parquet", provenance={})
+    risk = pd.read_parquet(results / "abmil_wsi/risk.parquet")
+    same = {name: 0.5 for name in risk if name.startswith("survival_")}
+    RISK.write(risk.assign(risk=1.0, train_median=1.0, **same), results / "abmil_wsi/risk.parquet", provenance={})
+    return results
+
+
+def test_odd_input_is_scored_with_reasons(odd):
+    metrics, folds, *_ = score(odd, odd / "out")
+    constant = table_of(metrics, model="abmil_wsi").set_index("metric")
+    assert constant.loc[["c_index", "c_index_ipcw", "auc"], "estimate"].tolist() == pytest.approx([0.5] * 4)
+    assert constant.loc["calibration_slope", "estimate"].isna().all()
+    assert constant.loc["calibration_slope", "reason"].str.startswith("the predicted risks do not differ").all()
+    silent = table_of(folds, model="cox_clinical", repeat=0, fold=0, metric="c_index").iloc[0]
+    assert np.isnan(silent["estimate"])
+    assert (silent["n_events"], silent["reason"]) == (0, "no comparable pair of patients in this fold")
+    assert 0.5 < table_of(metrics, model="cox_clinical", metric="c_index")["estimate"].item() < 1
+
+
+def test_odd_input_passes_through_the_other_steps_with_reasons(odd):
+    given = inputs(odd)
+    run("compare_models", *given, "--out", odd / "c.parquet", settings=list(SETTINGS)[:3])
+    assert set(table_of(odd / "c.parquet", metric="c_index")["verdict"]) == {"b better"}
+    to = outputs(odd, "kaplan_meier", "at_risk", "logrank")
+    run("estimate_curves", *given, *to, settings=["curves", "bootstrap"])
+    reason = table_of(odd / "logrank.parquet", model="abmil_wsi")["reason"].item()
+    assert reason == "all patients are in the low group"
+    to = outputs(odd, "hazard_ratios", "added_value", "subgroups")
+    run("estimate_hazards", *given, *to, settings=["bootstrap", "hazards", "subgroups"])
+    for name in ("hazard_ratios", "added_value"):
+        reasons = table_of(odd / f"{name}.parquet", model="abmil_wsi")["reason"]
+        assert reasons.str.startswith("risks that do not differ").all()
+    assert "site" not in set(table_of(odd / "subgroups.parquet")["variable"])
+    to = outputs(odd, "calibration", "d_calibration", "decision")
+    run("check_calibration", *given, *to, settings=["metrics", "bootstrap", "calibration", "decision"])
+    assert table_of(odd / "calibration.parquet", model="abmil_wsi", horizon_days=365)["predicted"].tolist() == [0.5]
+    run("audit_models", *given, "--out", odd / "audits.parquet", settings=["bootstrap", "audits"])
+    audits = table_of(odd / "audits.parquet").set_index(["check", "subject"])["sentence"].to_dict()
+    assert audits["sites", "folds"].startswith("One site only")
+    assert audits["silent folds", "folds"].startswith("1 of 6 test parts hold no event")
+    assert audits["site probe", "risk of cox_clinical"] == "Not probed: no test part holds more than one site."
+
+
 def test_an_external_cohort_is_scored(results):
     generator = np.random.default_rng(4)
     other, score = cohort_frame(generator, 80)
@@ -184,7 +240,7 @@ def test_an_external_cohort_is_scored(results):
     given += ["--predictions", results / "prediction.parquet", "--patients", results / "other.tsv"]
     to = outputs(results, "metrics", "calibration", "ledger")
     run("validate_models", *given, *to, settings=["metrics", "bootstrap", "calibration"])
-    table = EXTERNAL.read(results / "metrics.parquet").set_index(["model", "metric"])
+    table = EXTERNAL.read(results / "metrics.parquet").set_index(["model", "metric"]).sort_index()
     assert table.loc[("abmil_wsi", "c_index"), "estimate"].item() > 0.6
     assert set(table.loc["kaplan_meier"].index) == {"brier", "ibs"}
     assert set(table["cohort"]) == {"other"}

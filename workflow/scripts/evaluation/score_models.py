@@ -2,29 +2,24 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from histoweave import rng, steps
-from histoweave.evaluation.calibration import CalibrationSettings
-from histoweave.evaluation.intervals import BootstrapSettings, patient_weights
+from histoweave.evaluation.intervals import patient_weights
 from histoweave.evaluation.panel import align_all, make_panel, missing
-from histoweave.evaluation.scores import ScoreSettings
-from histoweave.evaluation.summary import assess, draw_rows, fold_rows, metric_rows, reference_predictions
+from histoweave.evaluation.summary import (
+    AssessSettings,
+    assess,
+    draw_rows,
+    fold_rows,
+    metric_rows,
+    reference_predictions,
+)
 from histoweave.formats.evaluation import DRAWS, FOLD_METRICS, METRICS
 from histoweave.formats.ledger import Account
 from histoweave.formats.outcomes import outcome_arguments, read_outcomes
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What this step needs of the config."""
-
-    metrics: ScoreSettings
-    bootstrap: BootstrapSettings
-    calibration: CalibrationSettings
 
 
 def main(argv: Sequence[str] | None) -> None:
@@ -34,7 +29,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--draws", type=Path, required=True, help="table to write: bootstrap draws")
     parser.add_argument("--ledger", type=Path, required=True, help="ledger part to write")
     args = parser.parse_args(argv)
-    settings = steps.settings_of(Settings, args.settings)
+    settings = steps.settings_of(AssessSettings, args.settings)
     given = read_outcomes(args)
     panel = make_panel(given.cohort, given.folds)
     models = align_all(panel, given.risks)
@@ -43,7 +38,7 @@ def main(argv: Sequence[str] | None) -> None:
     )
     with ThreadPoolExecutor(args.threads) as pool:
         work = [reference_predictions(panel, models[0].times_days), *models]
-        jobs = pool.map(lambda model: assess(model, weights, **vars(settings)), work)
+        jobs = pool.map(lambda model: assess(model, weights, settings), work)
         done = list(steps.progress(jobs, total=len(work), what="models"))
     account = Account("evaluation")
     tested = int((panel.strata() >= 0).sum())

@@ -1,32 +1,21 @@
 """Score predictions for external cohorts, with everything frozen from training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from histoweave import rng, steps
-from histoweave.evaluation.calibration import CalibrationSettings, calibration_rows
+from histoweave.evaluation.calibration import calibration_rows
 from histoweave.evaluation.external import external_panel, external_predictions, group_metrics
-from histoweave.evaluation.intervals import BootstrapSettings, patient_weights
+from histoweave.evaluation.intervals import patient_weights
 from histoweave.evaluation.panel import missing
-from histoweave.evaluation.scores import ScoreSettings
-from histoweave.evaluation.summary import assess, metric_rows, reference_predictions
+from histoweave.evaluation.summary import AssessSettings, assess, metric_rows, reference_predictions
 from histoweave.evaluation.support import usable_horizons
 from histoweave.formats.evaluation import EXTERNAL, EXTERNAL_CALIBRATION
 from histoweave.formats.ledger import Account
 from histoweave.formats.outcomes import read_follow_up, read_prediction
 from histoweave.formats.survival import COHORT
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What this step needs of the config."""
-
-    metrics: ScoreSettings
-    bootstrap: BootstrapSettings
-    calibration: CalibrationSettings
 
 
 def main(argv: Sequence[str] | None) -> None:
@@ -39,7 +28,7 @@ def main(argv: Sequence[str] | None) -> None:
     for name in ("metrics", "calibration", "ledger"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="table to write")
     args = parser.parse_args(argv)
-    settings = steps.settings_of(Settings, args.settings)
+    settings = steps.settings_of(AssessSettings, args.settings)
     training, account = COHORT.read(args.cohort), Account("evaluation")
     rows, curves = [], [EXTERNAL_CALIBRATION.empty()]
     for name, model, path, table in zip(args.names, args.models, args.predictions, args.patients, strict=True):
@@ -48,7 +37,7 @@ def main(argv: Sequence[str] | None) -> None:
         generator = rng.generator(args.seed, "evaluation", "external", name)
         weights = patient_weights(panel.strata(), draws=settings.bootstrap.draws, generator=generator)
         for scored in (reference_predictions(panel, predicted.times_days), predicted):
-            done = assess(scored, weights, **vars(settings))
+            done = assess(scored, weights, settings)
             rows.append(metric_rows(panel, done, settings=settings.bootstrap).assign(cohort=name))
         confidence = settings.bootstrap.confidence
         rows.append(group_metrics(panel, predicted, confidence=confidence).assign(cohort=name))

@@ -54,19 +54,21 @@ def evaluate(predictions: Predictions, weights: np.ndarray, *, settings: ScoreSe
     return Evaluated(predictions, scores, shown, reasons)
 
 
-def assess(
-    predictions: Predictions,
-    weights: np.ndarray,
-    *,
-    metrics: ScoreSettings,
-    bootstrap: BootstrapSettings,
-    calibration: CalibrationSettings,
-) -> Evaluated:
+@dataclass(frozen=True)
+class AssessSettings:
+    """What an assessment needs of the config section ``evaluation``."""
+
+    metrics: ScoreSettings
+    bootstrap: BootstrapSettings
+    calibration: CalibrationSettings
+
+
+def assess(predictions: Predictions, weights: np.ndarray, settings: AssessSettings) -> Evaluated:
     """Score a model and its calibration; weights : (draw, patient of the panel)."""
-    done = evaluate(predictions, weights, settings=metrics)
+    done = evaluate(predictions, weights, settings=settings.metrics)
     if predictions.model == REFERENCE:
         return done
-    return calibrate(done, weights, bins=calibration.bins, confidence=bootstrap.confidence)
+    return calibrate(done, weights, bins=settings.calibration.bins, confidence=settings.bootstrap.confidence)
 
 
 def calibrate(done: Evaluated, weights: np.ndarray, *, bins: int, confidence: float) -> Evaluated:
