@@ -21,3 +21,11 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("HISTOWEAVE_DATA names no folder of real data")
     return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The finished demo is made once, in one worker, and first, since everything else fits beside it."""
+    for item in items:
+        if "demo" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("demo"))
+    items.sort(key=lambda item: "demo" not in getattr(item, "fixturenames", ()))
