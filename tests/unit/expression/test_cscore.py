@@ -35,7 +35,7 @@ def test_every_update_equals_the_trace_of_r(golden, synth_a, monkeypatch):
     counts, depth, genes = synth_a
     trace = golden("cscore/cscore_synthA_irls_trace").reset_index()
     for most, part in trace.groupby("n_iter"):
-        monkeypatch.setattr("histoweave.expression.cscore._MOST_UPDATES", most + 1)
+        monkeypatch.setattr("histoweave.expression.cscore.MOST_UPDATES", most + 1)
         moments = fit_moments(sparse.csc_matrix(counts), depth, convergence="max")
         expected = part.set_index("gene").loc[genes]
         assert_same(moments.mean, expected["mu"], rtol=1e-11, atol=0)

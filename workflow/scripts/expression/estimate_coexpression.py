@@ -9,6 +9,7 @@ import pandas as pd
 from histoweave import steps
 from histoweave.expression.blocks import Subset, gather
 from histoweave.expression.cscore import CscoreSettings, EdgeSettings, cscore, upper_triangle
+from histoweave.expression.cscore_covariates import cscore_with_covariates
 from histoweave.formats import expression as files
 from histoweave.formats.ledger import Account
 
@@ -30,7 +31,12 @@ def main(argv: Sequence[str] | None) -> None:
     counts = files.CountsFile(args.counts, memory_gb=args.settings["memory_gb"])
     genes = files.read_header(args.residuals, files.RESIDUALS).var_names.to_numpy(dtype=str)
     chosen = gather(Subset(counts, cells=None, genes=pd.Index(counts.genes).get_indexer(genes)))
-    result = cscore(chosen, header.obs["depth"].to_numpy(), convergence=settings.convergence)
+    depth = header.obs["depth"].to_numpy()
+    covariates = files.covariates_of(header.obs, settings.covariates, key="expression.cscore.covariates")
+    if covariates is None:
+        result = cscore(chosen, depth, convergence=settings.convergence)
+    else:
+        result = cscore_with_covariates(chosen, depth, covariates, convergence=settings.convergence)
     pairs = upper_triangle(result, edges=edges)
     table = pd.DataFrame({"gene_a": genes[pairs.pop("a")], "gene_b": genes[pairs.pop("b")], **pairs})
     done = {"updates": result.moments.updates, "last_change": result.moments.change}

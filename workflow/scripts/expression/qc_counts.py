@@ -31,8 +31,8 @@ def main(argv: Sequence[str] | None) -> None:
     who = {"cells": counts.cells, "genes": counts.genes, "coords": coords, "source": str(args.data)}
     tally, found = inspect(counts, settings=settings, modality=args.modality, **who)
     kept = Subset(counts, cells=found.cells, genes=np.flatnonzero(found.genes))
-    obs = pd.DataFrame({"depth": depths(kept), "n_genes": tally.genes[found.cells]}, index=counts.cells[found.cells])
-    obs["mito_percent"] = tally.mito_percent[found.cells]
+    own = {"depth": depths(kept), "n_genes": tally.genes[found.cells], "mito_percent": tally.mito_percent[found.cells]}
+    obs = counts.numbers()[found.cells].assign(**own)
     if args.cell_type_column:
         obs["cell_type"] = counts.labels(args.cell_type_column)[found.cells]
     write_counts(

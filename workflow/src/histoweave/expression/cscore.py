@@ -6,7 +6,7 @@
 | s_i      | depth       | (cell,)       | total counts of the cell over all genes, > 0               |
 | mu_j     | mean        | (gene,)       | expression per unit of depth                               |
 | sigma_jj | variance    | (gene,)       | variance of the latent expression; may come out negative   |
-| theta_j  | `_theta`    | (gene,)       | mu^2 / sigma; its positive median enters all weights       |
+| theta_j  | `thetas`   | (gene,)       | mu^2 / sigma; its positive median enters all weights       |
 | w, h, V  | (inlined)   | (cell, gene)  | weights of the mean, of the variance, and of the test      |
 
 Model: x_ij | z_ij ~ Poisson(s_i z_ij), E z = mu, Cov z = Sigma; three weighted least-squares fits.
@@ -17,6 +17,7 @@ Deviations: genes without positive variance keep their statistic and p-value, as
 are flagged; cells without depth must be left out before (R returns NaN for everything).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,10 +28,11 @@ from scipy.linalg.blas import dsyrk
 from histoweave.errors import InputError
 from histoweave.expression.pvalues import benjamini_hochberg
 
-_TOLERANCE = 0.05
-_MOST_UPDATES = 11
-_GENES_PER_BLOCK = 64
-_CELLS_PER_BLOCK = 512
+TOLERANCE = 0.05
+MOST_UPDATES = 11
+_GENES_PER_BLOCK = 32
+_DENSE_ENTRIES = 2**24
+_CELLS_PER_BLOCK = 640
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class CscoreSettings:
 
     section: ClassVar[str] = "expression.cscore"
     convergence: str
+    covariates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,10 @@ def cscore(counts: sparse.spmatrix | np.ndarray, depth: np.ndarray, *, convergen
     check_depth(depth)
     moments = fit_moments(counts, depth, convergence=convergence)
     covariance, statistic = _pairs(counts.tocsr(), depth, moments)
-    raw, correlation = _correlations(covariance, moments.variance)
+    raw, correlation = to_correlations(covariance, moments.variance)
     with np.errstate(invalid="ignore"):
         p_value = special.erfc(np.abs(statistic) / np.sqrt(2))
-    return Coexpression(correlation, raw, statistic, p_value, moments, _flags(moments))
+    return Coexpression(correlation, raw, statistic, p_value, moments, flag_genes(moments))
 
 
 def check_depth(depth: np.ndarray) -> None:
@@ -126,12 +129,12 @@ def fit_moments(counts: sparse.csc_matrix, depth: np.ndarray, *, convergence: st
     s = depth
     mean = (counts.T @ s) / (s @ s)
     variance = _first_variance(counts, s, mean)
-    theta = _theta(mean, variance)
-    change, updates = np.inf, 0
-    while change > _TOLERANCE and updates < _MOST_UPDATES:
-        mean, variance = _update(counts, s, mean, _median_positive(theta))
-        before, theta = theta, _theta(mean, variance)
-        change, updates = _change(theta, before, convergence), updates + 1
+    theta = thetas(mean, variance)
+    change, updates, rows = np.inf, 0, _gene_rows(counts)
+    while change > TOLERANCE and updates < MOST_UPDATES:
+        mean, variance = _update(rows, s, mean, median_positive(theta))
+        before, theta = theta, thetas(mean, variance)
+        change, updates = largest_change(theta, before, convergence), updates + 1
     return Moments(mean, variance, updates, change)
 
 
@@ -144,42 +147,58 @@ def _first_variance(counts: sparse.csc_matrix, s: np.ndarray, mean: np.ndarray) 
     return numerator / np.sum(s2**2)
 
 
-def _update(counts: sparse.csc_matrix, s: np.ndarray, mean: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+def _update(
+    rows: Callable[[slice], np.ndarray], s: np.ndarray, mean: np.ndarray, t: float
+) -> tuple[np.ndarray, np.ndarray]:
     new_mean, new_variance = np.empty_like(mean), np.empty_like(mean)
     for begin in range(0, len(mean), _GENES_PER_BLOCK):
         genes = slice(begin, min(begin + _GENES_PER_BLOCK, len(mean)))
-        x = np.ascontiguousarray(counts[:, genes].T.toarray())  # (gene, cell)
-        g = _weight(mean[genes], s, t)
+        x = rows(genes)  # (gene, cell)
+        g = _weight(mean[genes, None], s, t)
         new_mean[genes] = np.einsum("gc,gc->g", x, g) / (g @ s)
-        m = new_mean[genes, None] * s  # (gene, cell)
-        g = _weight(new_mean[genes], s, t)
+        g = _weight(new_mean[genes, None], s, t)
+        residual = (x - np.multiply.outer(new_mean[genes], s)) * g
         np.square(g, out=g)
-        new_variance[genes] = np.einsum("gc,gc->g", g, (x - m) ** 2 - m) / (g @ s**2)
+        top = np.einsum("gc,gc->g", residual, residual) - new_mean[genes] * (g @ s)
+        new_variance[genes] = top / (g @ s**2)
     return new_mean, new_variance
 
 
+def _gene_rows(counts: sparse.csc_matrix) -> Callable[[slice], np.ndarray]:
+    """Dense counts (gene, cell) of a slice of genes; all are made dense once where that takes little memory."""
+    if counts.shape[0] * counts.shape[1] > _DENSE_ENTRIES:
+        return lambda genes: counts[:, genes].T.toarray(order="C")
+    dense = counts.T.toarray(order="C")
+    return lambda genes: dense[genes]
+
+
 def _weight(mean: np.ndarray, s: np.ndarray, t: float) -> np.ndarray:
-    """g (gene, cell) with s x / w = x g / mu; a gene without counts, and no positive theta at all, give weight 1."""
+    """g with s x / w = x g / mu; `mean` and `s` are broadcast, (gene, 1) and (cell,) or (gene,) and (cell, 1).
+
+    A gene without counts, and no positive theta at all, give weight 1.
+    """
     if not np.isfinite(t):
-        return np.broadcast_to(s, (len(mean), len(s))).copy()
-    g = np.outer(mean / t, s)
+        return np.broadcast_to(s, np.broadcast_shapes(mean.shape, s.shape)).copy()
+    g = (mean / t) * s
     g += 1
     np.reciprocal(g, out=g)
-    g[mean <= 0] = s
-    return g
+    return np.where(mean > 0, g, s) if (mean <= 0).any() else g
 
 
-def _theta(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+def thetas(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """mu^2 / sigma (gene,); negative where the variance is, NaN for a gene without counts."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return mean**2 / variance
 
 
-def _median_positive(theta: np.ndarray) -> float:
+def median_positive(theta: np.ndarray) -> float:
+    """Median of the positive entries, NaN if there are none."""
     positive = theta[theta > 0]
     return float(np.median(positive)) if len(positive) else np.nan
 
 
-def _change(theta: np.ndarray, before: np.ndarray, convergence: str) -> float:
+def largest_change(theta: np.ndarray, before: np.ndarray, convergence: str) -> float:
+    """Largest (or 95th percentile of the) change of ln theta between updates, over genes where both are positive."""
     both = (theta > 0) & (before > 0) & np.isfinite(theta) & np.isfinite(before)
     if not both.any():
         return 0.0
@@ -188,30 +207,39 @@ def _change(theta: np.ndarray, before: np.ndarray, convergence: str) -> float:
 
 
 def _pairs(counts: sparse.csr_matrix, s: np.ndarray, moments: Moments) -> tuple[np.ndarray, np.ndarray]:
-    """Latent covariance and statistic of every pair, (gene, gene) each, summed over blocks of cells."""
+    """Latent covariance and statistic of every pair, (gene, gene) each, summed over blocks of cells.
+
+    The four sums are products of a matrix with itself, so only their lower halves are computed.
+    """
     mean, variance = moments.mean, moments.variance
-    t = _median_positive(_theta(mean, variance))
-    sums = [np.zeros((len(mean), len(mean)), order="F") for _ in range(4)]
+    t = median_positive(thetas(mean, variance))
+    top, bottom, test_top, test_bottom = (np.zeros((len(mean), len(mean)), order="F") for _ in range(4))
     for begin in range(0, len(s), _CELLS_PER_BLOCK):
         cells = slice(begin, begin + _CELLS_PER_BLOCK)
         depth = s[cells, None]
-        residual = counts[cells].toarray() - depth * mean  # (cell, gene)
-        weight = _weight(mean, s[cells], t).T
+        residual = counts[cells].toarray()  # (cell, gene)
+        residual -= depth * mean
+        weight = _weight(mean, depth, t)
+        _add_square(top, residual * weight)
+        _add_square(bottom, np.multiply(weight, depth, out=weight))
         with np.errstate(divide="ignore", invalid="ignore"):
-            test = 1 / (mean + depth * variance)  # s / V
-            factors = (residual * weight, depth * weight, residual * test, depth * test)
-        for total, factor in zip(sums, factors, strict=True):
-            dsyrk(1.0, np.ascontiguousarray(factor).T, beta=1.0, c=total, lower=1, overwrite_c=1)
-    top, bottom, test_top, test_bottom = (_mirrored(total) for total in sums)
+            test = np.reciprocal(depth * variance + mean)  # s / V
+            _add_square(test_top, np.multiply(residual, test, out=residual))
+        _add_square(test_bottom, np.multiply(test, depth, out=test))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return top / bottom, test_top / np.sqrt(test_bottom)
+        return _mirrored(top / bottom), _mirrored(test_top / np.sqrt(test_bottom))
+
+
+def _add_square(total: np.ndarray, factor: np.ndarray) -> None:
+    """Add factor' factor to the lower half of `total` (gene, gene, Fortran order); factor : (cell, gene)."""
+    dsyrk(1.0, factor.T, beta=1.0, c=total, lower=1, overwrite_c=1)
 
 
 def _mirrored(lower: np.ndarray) -> np.ndarray:
     return np.tril(lower) + np.tril(lower, -1).T
 
 
-def _correlations(covariance: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def to_correlations(covariance: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Correlation as computed (may be NaN or beyond 1), and as it is used."""
     sd = np.sqrt(np.maximum(variance, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -223,7 +251,8 @@ def _correlations(covariance: np.ndarray, variance: np.ndarray) -> tuple[np.ndar
     return raw, np.clip(used, -1, 1)
 
 
-def _flags(moments: Moments) -> np.ndarray:
+def flag_genes(moments: Moments) -> np.ndarray:
+    """Why a gene has no correlation (gene,), empty where it has one."""
     flags = np.where(moments.variance > 0, "", "variance not positive").astype(object)
     flags[moments.mean <= 0] = "no counts"
     return flags

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from histoweave.errors import InputError, shorten
-from histoweave.expression import pearson, sctransform
+from histoweave.expression import pearson, sctransform, sctransform_r
 from histoweave.expression.blocks import Blocks, Subset
 from histoweave.expression.hvg import HvgSettings, dispersion, rank_by, standardised_variance
 from histoweave.expression.sctransform import Model, SctransformSettings
@@ -30,6 +30,8 @@ def fit_model(
     """Fit the model that the settings ask for to `counts` (cell, gene); depth : (cell,), genes : names."""
     if settings.engine == "pearson":
         return pearson.fit(sctransform.gene_stats(counts), depth, min_cells=settings.min_cells)
+    if settings.engine == "r":
+        return _fit_in_r(counts, depth, settings)
     n = counts.shape[0]
     cells = None
     if settings.fit_cells is not None and settings.fit_cells < n:
@@ -42,6 +44,20 @@ def fit_model(
         fit_cells=cells,
         fit_genes=_fit_genes(settings.fit_genes, genes),
         generator=generator,
+    )
+
+
+def _fit_in_r(counts: Blocks, depth: np.ndarray, settings: SctransformSettings) -> Model:
+    if not isinstance(settings.fit_genes, int | None):
+        msg = "engine 'r' cannot take a list in expression.sctransform.fit_genes. Give a number or null, or use native."
+        raise InputError(msg)
+    return sctransform_r.fit(
+        counts,
+        depth,
+        version=settings.version,
+        min_cells=settings.min_cells,
+        n_cells=settings.fit_cells,
+        n_genes=settings.fit_genes,
     )
 
 

@@ -100,6 +100,10 @@ class CountsFile:
             raise InputError(msg)
         return self.obs[column].astype(object).where(self.obs[column].notna(), "unassigned").astype(str).to_numpy()
 
+    def numbers(self) -> pd.DataFrame:
+        """Numeric columns of obs, which later steps may use as covariates."""
+        return self.obs.select_dtypes("number").set_axis(self.cells, axis=0)
+
     def coordinates(self) -> np.ndarray:
         """``obsm['spatial']`` (cell, axis) of a spatial dataset."""
         return self.obsm("spatial")

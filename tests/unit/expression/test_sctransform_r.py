@@ -1,0 +1,57 @@
+"""R's package beside the native code, on one dataset. Skipped where R or rpy2 is missing (`make env-r`)."""
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from histoweave.errors import InputError
+from histoweave.expression import sctransform, sctransform_r
+from histoweave.expression.blocks import InMemory
+
+
+def r_is_ready() -> bool:
+    if importlib.util.find_spec("rpy2") is None:
+        return False
+    code = "from rpy2 import robjects; robjects.r(\"stopifnot(requireNamespace('sctransform', quietly = TRUE))\")"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+needs_r = pytest.mark.skipif(not r_is_ready(), reason="R with sctransform, or rpy2, is missing: make env-r")
+
+
+@needs_r
+@pytest.mark.parametrize(("version", "tolerance"), [(1, 1e-8), (2, 1e-5)])
+def test_both_engines_give_the_same_residuals(version, tolerance, synth_a):
+    counts, _, _ = synth_a
+    blocks, depth = InMemory(counts, cells=64), counts.sum(axis=1)
+    theirs = sctransform_r.fit(blocks, depth, version=version, min_cells=5, n_cells=None, n_genes=None)
+    ours = sctransform.fit(
+        blocks,
+        depth,
+        version=version,
+        min_cells=5,
+        fit_cells=None,
+        fit_genes=None,
+        generator=np.random.default_rng(0),
+    )
+    np.testing.assert_array_equal(ours.genes, theirs.genes)
+    assert ours.floor == theirs.floor
+    np.testing.assert_allclose(ours.table["theta"], theirs.table["theta"], rtol=1e-6)
+    variances = [sctransform.residual_variance(blocks, depth, model, clip=17.3)[1] for model in (ours, theirs)]
+    np.testing.assert_allclose(*variances, rtol=tolerance)
+
+
+def test_without_rpy2_the_message_says_what_to_do(synth_a, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rpy2", None)
+    with pytest.raises(InputError, match=r"engine 'r' needs R and rpy2.*make env-r.*engine to native"):
+        sctransform_r.fit(
+            InMemory(synth_a[0], cells=None),
+            synth_a[0].sum(axis=1),
+            version=2,
+            min_cells=5,
+            n_cells=None,
+            n_genes=None,
+        )
