@@ -26,7 +26,11 @@ FIGURES = {
     **{f"kaplan_meier__{model}": "Performance" for model in MODEL_NAMES},
     **{f"heatmap__{case}": "Slides" for case in ("highest", "median", "lowest")},
 }
-REPORT_TEXTS = sorted(map(str, (HERE / "workflow/report").rglob("*.*")))
+REPORT_TEXTS = sorted(
+    str(path)
+    for folder in ("workflow/report", "envs")
+    for path in (HERE / folder).rglob("*.*")
+)
 # What each stage ends in; the report waits for all that the inputs allow.
 FINAL = [
     path
@@ -145,6 +149,7 @@ rule write_report:
         REPORT_TEXTS,
     output:
         page=report(f"{REPORT}/report.html", caption="../report/captions/report.rst"),
+        bibtex=f"{REPORT}/references.bib",
     log:
         f"{RESULTS}/logs/report/write_report.log",
     benchmark:
@@ -158,22 +163,21 @@ rule write_report:
     params:
         settings=settings(""),
         results=RESULTS,
-        templates=str(HERE / "workflow/report"),
-        envs=str(HERE / "envs"),
+        project=str(HERE),
         datasets=config["inputs"]["datasets"] or [],
         viewer="viewer/index.html" if config["report"]["viewer"]["enabled"] else [],
         code=code_of("report/write_report"),
     shell:
         "{STEP}/report/write_report.py"
         " --results {params.results:q}"
-        " --templates {params.templates:q}"
-        " --envs {params.envs:q}"
+        " --project {params.project:q}"
         " --datasets {params.datasets:q}"
         " --title {config[report][title]:q}"
         " --viewer {params.viewer:q}"
         " --settings {params.settings:q}"
         " --seed {config[seed]}"
         " --out {output.page:q}"
+        " --bibtex {output.bibtex:q}"
         " > {log:q} 2>&1"
 
 

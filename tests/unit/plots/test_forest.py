@@ -44,3 +44,10 @@ def test_groups_have_their_own_colours():
     axes = figure_of(ROWS.assign(group=["x", "y", "x"])).axes[0]
     colours = [line.get_color() for line in axes.lines if line.get_marker() == "s"]
     assert colours[0] == colours[2] != colours[1]
+
+
+def test_one_interval_without_end_does_not_stretch_a_log_axis():
+    rows = pd.DataFrame({"label": ["a", "b"], "estimate": [2.0, 8.0], "lower": [1.5, 0.2], "upper": [2.6, 300.0]})
+    low, high = figure_of(rows, reference=1.0, log_scale=True).axes[0].get_xlim()
+    assert 0.5 < low < 1
+    assert 20 < high < 30

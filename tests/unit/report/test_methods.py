@@ -2,7 +2,7 @@ import pytest
 from unit.report.test_page import run_of
 
 from histoweave.report.blocks import Code, Listing, Text
-from histoweave.report.methods import Citations, entries_of, methods_section, reference_text
+from histoweave.report.methods import Citations, bibtex_of, entries_of, methods_section, reference_text
 
 BIB = """@article{b2001,
   author = {B, C.},
@@ -26,8 +26,8 @@ BIB = """@article{b2001,
 def test_entries_and_their_lines():
     entries = entries_of(BIB)
     assert list(entries) == ["b2001", "a2000"]
-    assert reference_text(entries["b2001"]) == "B, C.. On Cox models. Journal 3 (2001). doi:10.1/x"
-    assert reference_text(entries["a2000"]) == "A, B.. Tiles. Meeting (2000). arXiv:1234.5"
+    assert reference_text(entries["b2001"]) == "B, C. On Cox models. Journal 3 (2001). doi:10.1/x"
+    assert reference_text(entries["a2000"]) == "A, B. Tiles. Meeting (2000). arXiv:1234.5"
 
 
 def test_citations_are_numbered_as_they_come():
@@ -82,3 +82,11 @@ def test_without_texts_it_says_so(root, results):
     run = run_of(root, results)
     run.texts.clear()
     assert methods_section(run).blocks[0].tone == "missing"
+
+
+def test_bibtex_file_holds_what_is_cited_and_no_more(root, results):
+    text = bibtex_of(run_of(root, results))
+    assert list(entries_of(text)) == sorted(entries_of(text))
+    assert "@article{cox1972," in text
+    assert "@article{wang2025," not in text
+    assert text.endswith("}\n")

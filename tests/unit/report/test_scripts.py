@@ -44,10 +44,10 @@ def finished(root, tmp_path_factory):
 
 
 def write(root, results, out):
-    call(
-        "write_report", "--results", results, "--templates", root / "workflow/report", "--envs", root / "envs",
-        "--datasets", root / "config/demo/datasets.tsv", "--title", "A run", "--out", out, settings=fake_run.config(),
-    )  # fmt: skip
+    datasets = root / "config/demo/datasets.tsv"
+    places = ["--results", results, "--project", root, "--datasets", datasets, "--out", out]
+    bibtex = out.with_suffix(".bib")
+    call("write_report", *places, "--bibtex", bibtex, "--title", "A run", settings=fake_run.config())
 
 
 def test_joined_ledger_holds_what_the_parts_hold(finished):
@@ -76,6 +76,7 @@ def test_a_second_run_writes_the_same_bytes(finished, root, tmp_path):
     for path in (finished / "report/figures").iterdir():
         assert path.read_bytes() == (tmp_path / "figures" / path.name).read_bytes(), path.name
     write(root, finished, tmp_path / "report.html")
+    assert (finished / "report/report.bib").read_text().startswith("@")
     assert (finished / "report/report.html").read_bytes() == (tmp_path / "report.html").read_bytes()
 
 

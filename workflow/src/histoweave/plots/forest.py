@@ -1,6 +1,8 @@
 """Estimates with their intervals, one line each."""
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
@@ -29,12 +31,22 @@ def forest(rows: pd.DataFrame, *, quantity: str, reference: float, log_scale: bo
     axes.set_yticks(range(len(rows)), [wrapped(str(label), 30) for label in rows["label"]])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     if log_scale:
-        axes.set_xscale("log", subs=())
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-        axes.xaxis.set_major_formatter("{x:g}")
+        _log_axis(axes, rows, reference)
     axes.set_xlabel(quantity)
     said = "; ".join(f"{row.label} {numbers(row)}" for row in rows.itertuples())
     return describe(figure, f"{quantity} with intervals; the dashed line marks {reference:g}. {said}.")
+
+
+def _log_axis(axes: Axes, rows: pd.DataFrame, reference: float) -> None:
+    """Logarithmic axis that one interval without end does not stretch: at most 3 times beyond the estimates."""
+    low = max(rows["lower"].min(), rows["estimate"].min() / 3)
+    high = min(rows["upper"].max(), rows["estimate"].max() * 3)
+    axes.set_xscale("log", subs=())
+    if np.isfinite([low, high]).all() and 0 < low < high:
+        axes.set_xlim(0.95 * min(low, reference), 1.05 * max(high, reference))
+    steps = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter("{x:g}")
 
 
 def numbers(row: object) -> str:

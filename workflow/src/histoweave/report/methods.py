@@ -41,28 +41,40 @@ def reference_text(entry: str) -> str:
     where = told.get("journal") or told.get("booktitle") or ""
     volume = f" {told['volume']}" if "volume" in told else ""
     link = f" doi:{told['doi']}" if "doi" in told else f" arXiv:{told['eprint']}" if "eprint" in told else ""
-    return f"{told['author']}. {told['title']}. {where}{volume} ({told['year']}).{link}"
+    return f"{told['author'].rstrip('.')}. {told['title']}. {where}{volume} ({told['year']}).{link}"
 
 
 def methods_section(run: Run) -> Section:
     """Methods paragraph, references and their BibTeX entries, software versions."""
     if "methods" not in run.texts:
         return Section("methods", "Methods", [Text("Not available: no text for the Methods was given.", "missing")])
+    text, used = _written(run)
+    paragraphs = [Text(" ".join(part.split())) for part in re.split(r"\n\s*\n", text) if part.strip()]
+    listed = Listing([reference_text(entry) for entry in used.values()])
+    note = Text("For your manuscript; the numbers are the settings of this run.")
+    blocks = [note, *paragraphs, listed, Code("BibTeX entries", _joined(used)), _versions(dict(run.texts["versions"]))]
+    return Section("methods", "Methods", blocks)
+
+
+def bibtex_of(run: Run) -> str:
+    """BibTeX entries of what the Methods paragraph of `run` cites, sorted by key."""
+    return _joined(_written(run)[1]) + "\n"
+
+
+def _joined(entries: Mapping[str, str]) -> str:
+    return "\n\n".join(entries[key] for key in sorted(entries))
+
+
+def _written(run: Run) -> tuple[str, dict[str, str]]:
+    """Text of the Methods, and the entries that it cites in the order of citation."""
     entries = entries_of(str(run.texts["references"]))
     citations = Citations(entries)
-    versions = dict(run.texts["versions"])
     methods = {spec["method"] for spec in run.config["survival"]["models"].values()}
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701, plain text that the page escapes
     text = environment.from_string(str(run.texts["methods"])).render(
         config=run.config, cite=citations.cite, counts=_counts(run), uses=lambda *names: bool(methods & set(names))
     )
-    paragraphs = [Text(" ".join(part.split())) for part in re.split(r"\n\s*\n", text) if part.strip()]
-    listed = [reference_text(entries[key]) for key in citations.used]
-    bibtex = "\n\n".join(entries[key] for key in sorted(citations.used))
-    note = Text("For your manuscript; the numbers are the settings of this run.")
-    return Section(
-        "methods", "Methods", [note, *paragraphs, Listing(listed), Code("BibTeX entries", bibtex), _versions(versions)]
-    )
+    return text, {key: entries[key] for key in citations.used}
 
 
 def _counts(run: Run) -> dict[str, int]:

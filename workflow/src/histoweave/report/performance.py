@@ -149,16 +149,21 @@ def _whole(run: Run, name: str, headings: dict[str, str], *, caption: str) -> Ta
 def use_section(run: Run) -> Section:
     """Decision curves, and risk groups cut at the training median."""
     blocks: list = [*run.named("decision"), *run.named("kaplan_meier")]
-    if run.has("logrank"):
-        headings = {"model": "model", "statistic": "log-rank statistic", "p_value": "p", "n_low": "patients, low risk"}
-        headings |= {"n_high": "patients, high risk", "events_low": "events, low", "events_high": "events, high"}
-        headings |= {"median_days_low": "median days, low", "median_days_high": "median days, high"}
-        caption = "Risk groups, cut at the median risk of the training part; counts are means over the repeats"
-        blocks.append(_whole(run, "logrank", headings | {"reason": "why not"}, caption=caption))
-    else:
-        blocks.append(run.absent("logrank"))
+    blocks.append(_rows(run, "logrank", _logrank))
     text = "Groups are never cut where the test part's curves differ most; such a cut makes any risk look telling."
     return Section("use", "Clinical use", [Text(text), *blocks])
+
+
+def _logrank(run: Run) -> Table:
+    rows = [
+        [cell(row["model"]), cell(row["statistic"]), p_cell(row["p_value"])]
+        + [cell(row[f"{name}_{group}"]) for name in ("n", "events", "median_days") for group in ("low", "high")]
+        + [cell(row["reason"])]
+        for row in run.table("logrank").to_dict("records")
+    ]
+    groups = [f"{name}, {group} risk" for name in ("patients", "events", "median days") for group in ("low", "high")]
+    caption = "Risk groups, cut at the median risk of the training part; counts are means over the repeats"
+    return _linked(run, "logrank", caption, ["model", "log-rank statistic", "p", *groups, "why not"], rows)
 
 
 def added_section(run: Run) -> Section:
