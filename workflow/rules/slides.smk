@@ -70,6 +70,7 @@ rule encode_tiles:
         tiling=rules.tile_slides.output.manifest,
         slides=batch_files("path"),
         features=batch_files("features"),
+        registry=HERE / "resources/encoders.yaml",
     output:
         manifest=f"{RESULTS}/slides/batches/{{batch}}/encode_tiles.parquet",
     log:
@@ -91,6 +92,7 @@ rule encode_tiles:
         "{STEP}/slides/encode_tiles.py"
         " --rows {params.rows:q}"
         " --tiling {input.tiling:q}"
+        " --registry {input.registry:q}"
         " --folder {params.folder:q}"
         " --settings {params.settings:q}"
         " --seed {config[seed]}"

@@ -1,16 +1,23 @@
 import numpy as np
-import pytest
 from unit.slides.pretend import tissue_picture
 
-from histoweave.errors import InputError
 from histoweave.slides.encoders import EncoderSettings, encode_all, make_encoder
 
+SETTINGS = EncoderSettings(
+    name="handcrafted",
+    weights=None,
+    sha256=None,
+    accept_licence=False,
+    precision="fp32",
+    batch_tiles=32,
+    device="cpu",
+)
 PICTURE, _ = tissue_picture(64, 64 * 5, seed=9, margin=-0.5)
 TILES = [PICTURE[:, 64 * n : 64 * (n + 1)] for n in range(5)]
 
 
 def test_batches_do_not_change_features():
-    encoder = make_encoder(EncoderSettings(name="handcrafted"), mpp=0.5, tile_px=64)
+    encoder = make_encoder(SETTINGS, registry={}, mpp=0.5, tile_px=64)
     one, _ = encode_all(encoder, iter(TILES), batch=1)
     many, there = encode_all(encoder, iter(TILES), batch=3)
     assert np.array_equal(one, many)
@@ -19,15 +26,10 @@ def test_batches_do_not_change_features():
 
 
 def test_missing_tiles_are_left_out_and_told():
-    encoder = make_encoder(EncoderSettings(name="handcrafted"), mpp=0.5, tile_px=64)
+    encoder = make_encoder(SETTINGS, registry={}, mpp=0.5, tile_px=64)
     features, there = encode_all(encoder, iter([TILES[0], None, TILES[2]]), batch=2)
     assert there.tolist() == [True, False, True]
     assert np.array_equal(features[1], encoder.encode([TILES[2]])[0])
     nothing, there = encode_all(encoder, iter([None]), batch=2)
     assert nothing.shape == (0, 187)
     assert not there.any()
-
-
-def test_an_unknown_encoder_is_refused():
-    with pytest.raises(InputError, match="encoder 'magic' is not known. Set slides.encoder.name"):
-        make_encoder(EncoderSettings(name="magic"), mpp=0.5, tile_px=64)

@@ -3,7 +3,6 @@ import pytest
 from unit.slides.pretend import tissue_picture
 
 from histoweave.slides.handcrafted import (
-    _tables,
     encode,
     encode_tile,
     encoder_hash,
@@ -11,6 +10,7 @@ from histoweave.slides.handcrafted import (
     glcm,
     lbp,
     separate_stains,
+    tables,
 )
 from histoweave.slides.kernels import split_tile
 
@@ -69,7 +69,7 @@ def test_colour_features_are_those_of_the_pixels():
 
 def test_grey_is_luma_and_saturation_that_of_hsv():
     pixels = np.array([[[255, 255, 255], [255, 0, 0], [0, 255, 0], [200, 100, 150], [0, 0, 0]]], dtype=np.uint8)
-    planes, counts = split_tile(pixels, *_tables())
+    planes, counts = split_tile(pixels, *tables())
     assert planes[3].tolist() == [[255, 76, 149, 135, 0]]
     assert planes[4].tolist() == [[0, 255, 255, 127, 255]]
     assert (counts.sum(axis=1) == 5).all()

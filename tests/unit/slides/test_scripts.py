@@ -8,15 +8,17 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from unit.slides.pretend import CUT, tissue_picture, write_aperio, write_generic
+from unit.slides.test_encoders import SETTINGS
 
-from histoweave import slide_runs
+from histoweave import slide_encoding, slide_runs
 from histoweave.errors import InputError
 from histoweave.formats import slides as files
 from histoweave.formats.ledger import LEDGER
 
 TILING_SETTINGS = json.dumps(dataclasses.asdict(CUT))
-ENCODING_SETTINGS = json.dumps({"tiles": dataclasses.asdict(CUT.tiles), "encoder": {"name": "handcrafted"}})
+ENCODING_SETTINGS = json.dumps({"tiles": dataclasses.asdict(CUT.tiles), "encoder": dataclasses.asdict(SETTINGS)})
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,7 @@ def run_all(scripts, rows, folder, *, threads=1, code="1"):
     )
     scripts["encode_tiles"](
         ["--rows", text, "--settings", ENCODING_SETTINGS, "--tiling", str(tiling), "--out", str(encoding), *common]
+        + ["--registry", str(ROOT / "resources/encoders.yaml")]
     )
     qc, ledger = folder / "qc.parquet", folder / "ledger.parquet"
     scripts["summarise_slides"](["--manifests", str(encoding), "--ledger", str(ledger), "--out", str(qc)])
@@ -179,3 +182,26 @@ def test_a_slide_that_kills_its_process_fails_alone():
 def test_seconds_are_kept(finished):
     assert isinstance(finished[1]["seconds"], pd.Series)
     assert (finished[1]["seconds"] >= 0).all()
+
+
+def test_a_killed_slide_goes_on_where_it_was(scripts, rows, tmp_path, monkeypatch):
+    run_all(scripts, rows[:1], tmp_path / "whole")
+    monkeypatch.setattr(slide_encoding, "_SHARD", 5)
+    honest, calls = slide_encoding.encode_all, []
+
+    def dying(encoder, tiles, *, batch):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return honest(encoder, tiles, batch=batch)
+
+    monkeypatch.setattr(slide_encoding, "encode_all", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(scripts, rows[:1], tmp_path / "killed")
+    assert len(list((tmp_path / "killed/shards/good").iterdir())) == 2
+    run_all(scripts, rows[:1], tmp_path / "killed")
+    path = "features/good.h5ad"
+    assert (tmp_path / "killed" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
+    parts = -(-files.FEATURES.read(tmp_path / "whole" / path).n_obs // 5)
+    assert len(calls) == parts + 1
+    assert not (tmp_path / "killed/shards/good").exists()

@@ -1,7 +1,10 @@
 """Encoding one slide: reads its tiles' pixels, or a feature file made elsewhere, and writes its features."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +14,14 @@ from histoweave import steps
 from histoweave.errors import InputError
 from histoweave.formats import slides as files
 from histoweave.formats.feature_files import read_given
-from histoweave.formats.files import fingerprint
-from histoweave.slide_runs import Row, blank, digest
+from histoweave.formats.files import fingerprint, replacing
+from histoweave.slide_runs import Row, blank, digest, guarded, over_slides
 from histoweave.slides.cut import read_tiles
 from histoweave.slides.encoders import Encoder, EncoderSettings, encode_all, make_encoder
 from histoweave.slides.opening import open_slide
 from histoweave.slides.tiling import Grid, TileSettings
 
-_BATCH = 32
+_SHARD = 4096
 
 
 @dataclass(frozen=True)
@@ -31,41 +34,101 @@ class EncodingSettings:
 
 @dataclass(frozen=True)
 class EncodingJob:
-    """What is the same for all slides: results `folder`, `settings`, hash of the `code`."""
+    """What is the same for all slides: results `folder`, `settings`, hash of the `code`, encoders' cards."""
 
     folder: Path
     settings: EncodingSettings
     code: str
+    registry: Mapping[str, Mapping]
 
 
-def encode_slide(row: Row, *, job: EncodingJob) -> Row:
+def encode_slides(rows: Sequence[Row], *, job: EncodingJob, threads: int) -> list[Row]:
+    """Manifest row of each of `rows` (rows of slides.tsv joined with the tiling's manifest), features written.
+
+    The built-in features run in `threads` processes. A network runs in one process, where `threads` slides are read
+    at a time, so that the device does not wait for the next slide.
+    """
+    chosen, wanted = job.settings.encoder, job.settings.tiles
+    encoder = None
+    if any(not row.get("features") for row in rows):
+        encoder = make_encoder(chosen, registry=job.registry, mpp=wanted.mpp, tile_px=wanted.tile_px)
+    work = partial(guarded, work=partial(encode_slide, job=job, encoder=encoder))
+    if chosen.name == "handcrafted" or encoder is None:
+        return over_slides(work, rows, threads=threads)
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        return list(steps.progress(pool.map(work, rows), total=len(rows), what="slides"))
+
+
+def encode_slide(row: Row, *, job: EncodingJob, encoder: Encoder | None) -> Row:
     """Write the features of one slide: a row of slides.tsv joined with its manifest row of the tiling."""
     if row.get("features"):
         return import_slide(row, job=job)
-    if row["status"] != "ok":
+    if row["status"] != "ok" or encoder is None:
         return row
     paths = files.slide_files(job.folder, row["slide"])
-    print_ = digest(files.remembered(paths["tiles"])[0], asdict(job.settings), job.code)
+    print_ = digest(files.remembered(paths["tiles"])[0], encoder.hash, asdict(job.settings.tiles), job.code)
     before, count = files.remembered_features(paths["features"])
     if before == print_:
         return row | {"n_tiles": count}
     tiles, meta = files.TILES.read(paths["tiles"]), files.TILES.metadata(paths["tiles"])
     tiles, grid = tiles[tiles["status"] == "ok"].reset_index(drop=True), Grid(**meta["grid"])
-    wanted = job.settings.tiles
-    encoder = make_encoder(job.settings.encoder, mpp=wanted.mpp, tile_px=wanted.tile_px)
-    features, there = _encode(encoder, Path(row["path"]), grid, tiles)
+    shards = Shards(job.folder / "shards" / row["slide"], print_)
+    features, there = _encode(encoder, Path(row["path"]), grid, tiles, shards, job.settings.encoder.batch_tiles)
     place = {"mpp": float(grid.mpp), "tile_um": grid.tile_um, "tile_level0_px": grid.side}
     meta = {"encoder": encoder.name, "encoder_hash": encoder.hash, "fingerprint": print_, **place}
     _write(paths["features"], features, tiles[there], encoder.names, meta, job, paths["tiles"])
+    shards.remove()
     return row | {"n_tiles": len(features)}
 
 
-def _encode(encoder: Encoder, path: Path, grid: Grid, tiles: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Shards:
+    """Finished parts of a slide, kept until all of it is done, so that a killed job goes on where it was."""
+
+    folder: Path
+    fingerprint: str
+
+    def path(self, start: int) -> Path:
+        """File of the part that begins with tile `start`; another fingerprint is another file."""
+        return self.folder / f"{self.fingerprint}-{start}.npz"
+
+    def read(self, start: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Features (tile, feature) and which tiles they are of, or None where the part is not done."""
+        try:
+            with np.load(self.path(start), allow_pickle=False) as file:
+                return file["features"], file["there"]
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def write(self, start: int, features: np.ndarray, there: np.ndarray) -> None:
+        """Keep a finished part."""
+        with replacing(self.path(start)) as temporary:
+            np.savez(temporary, features=features, there=there)
+
+    def remove(self) -> None:
+        """Forget all parts of this slide, those of earlier settings too."""
+        if self.folder.is_dir():
+            shutil.rmtree(self.folder)
+
+
+def _encode(
+    encoder: Encoder, path: Path, grid: Grid, tiles: pd.DataFrame, shards: Shards, batch: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features (tile, feature) of the tiles that could be read, and which those are."""
     slide = open_slide(path)
+    parts = []
     try:
-        return encode_all(encoder, read_tiles(slide, grid, tiles), batch=_BATCH)
+        for start in range(0, len(tiles), _SHARD):
+            part = tiles[start : start + _SHARD]
+            done = shards.read(start)
+            if done is None:
+                done = encode_all(encoder, read_tiles(slide, grid, part), batch=batch)
+                if len(tiles) > _SHARD:
+                    shards.write(start, *done)
+            parts.append(done)
     finally:
         slide.close()
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 def import_slide(row: Row, *, job: EncodingJob) -> Row:

@@ -10,8 +10,8 @@ from histoweave import steps
 from histoweave.formats import slides as files
 from histoweave.slide_runs import Row, blank, digest, table_part
 from histoweave.slides.cut import Cut, CutSettings, cut_slide
-from histoweave.slides.outline import to_geojson, to_polygons
 from histoweave.slides.opening import open_slide
+from histoweave.slides.outline import to_geojson, to_polygons
 from histoweave.slides.reader import Slide
 
 

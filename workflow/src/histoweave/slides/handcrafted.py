@@ -28,10 +28,10 @@ from histoweave.slides.nuclei import NUCLEUS_NAMES, nucleus_features
 VERSION = 1
 _STAINS = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]])
 _DENSEST = 2.0  # optical density of grey level 255
-_LEVELS = 4
-_GLCM_STEPS = (1, 4)
+LEVELS = 4
+GLCM_STEPS = (1, 4)
 _MOMENTS = ("mean", "sd", "skew", "kurtosis", "q05", "q25", "q50", "q75", "q95")
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _HARALICK = ("contrast", "homogeneity", "energy", "entropy", "correlation")
 _COLOURS = ("red", "green", "blue")
 _TEXTURES = ("gradient", "coherence", "laplacian", "sd")
@@ -43,10 +43,10 @@ def feature_names() -> list[str]:
     names += [f"{c}_mean" for c in _COLOURS] + [f"{c}_sd" for c in _COLOURS]
     names += [f"saturation_{m}" for m in ("mean", "sd", "q10", "q90")]
     for image in ("grey", "haematoxylin"):
-        for level in range(_LEVELS):
+        for level in range(LEVELS):
             names += [f"{image}_scale{2**level}_lbp{k}" for k in range(10)]
             names += [f"{image}_scale{2**level}_{t}" for t in _TEXTURES]
-    names += [f"{image}_glcm{d}_{h}" for image in ("grey", "haematoxylin") for d in _GLCM_STEPS for h in _HARALICK]
+    names += [f"{image}_glcm{d}_{h}" for image in ("grey", "haematoxylin") for d in GLCM_STEPS for h in _HARALICK]
     return names + [f"nuclei_{name}" for name in NUCLEUS_NAMES]
 
 
@@ -63,12 +63,12 @@ def encode(tiles: Sequence[np.ndarray] | np.ndarray, *, mpp: float) -> np.ndarra
 
 def encode_tile(tile: np.ndarray, *, mpp: float) -> np.ndarray:
     """Features (feature,) float64 of one tile (row, column, rgb) uint8 at `mpp` um/px; see `feature_names`."""
-    planes, counts = split_tile(np.ascontiguousarray(tile), *_tables())
+    planes, counts = split_tile(np.ascontiguousarray(tile), *tables())
     images = planes[3], planes[0]  # grey, haematoxylin
     values = [_moments(counts[stain]) for stain in range(3)]
     values += [_colours(counts)]
     values += [_pyramid(image) for image in images]
-    values += [glcm(image, step) for image in images for step in _GLCM_STEPS]
+    values += [glcm(image, step) for image in images for step in GLCM_STEPS]
     values += [nucleus_features(planes[0], mpp=mpp)]
     return np.concatenate(values)
 
@@ -78,11 +78,11 @@ def separate_stains(tile: np.ndarray) -> np.ndarray:
 
     The residual has both signs; 128 is none.
     """
-    return split_tile(np.ascontiguousarray(tile), *_tables())[0][:3]
+    return split_tile(np.ascontiguousarray(tile), *tables())[0][:3]
 
 
 @cache
-def _tables() -> tuple[np.ndarray, np.ndarray]:
+def tables() -> tuple[np.ndarray, np.ndarray]:
     """What `split_tile` needs: amounts (rgb, level, plane) int32 in 65536ths, saturation (256, 256) uint8."""
     level = np.arange(256)
     density = -np.log10(np.maximum(level, 1) / 255)
@@ -115,7 +115,7 @@ def _moments(counts: np.ndarray) -> np.ndarray:
     z = (np.arange(256) - mean) / max(sd, 1e-6)
     share = counts / counts.sum()
     cube = z * z * z
-    return np.array([mean, sd, share @ cube, share @ (cube * z), *_quantiles(counts, _QUANTILES)])
+    return np.array([mean, sd, share @ cube, share @ (cube * z), *_quantiles(counts, QUANTILES)])
 
 
 def _colours(counts: np.ndarray) -> np.ndarray:
@@ -126,7 +126,7 @@ def _colours(counts: np.ndarray) -> np.ndarray:
 
 def _pyramid(image: np.ndarray) -> np.ndarray:
     values = []
-    for level in range(_LEVELS):
+    for level in range(LEVELS):
         if level:
             image = halve(image)
         values += [lbp(image), _textures(image)]
@@ -134,7 +134,7 @@ def _pyramid(image: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _uniform_table() -> np.ndarray:
+def uniform_table() -> np.ndarray:
     """Pattern of 8 neighbours (256,) -> 0..8 set neighbours if uniform, otherwise 9."""
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
     changes = (bits != np.roll(bits, 1, axis=1)).sum(axis=1)
@@ -144,7 +144,7 @@ def _uniform_table() -> np.ndarray:
 def lbp(image: np.ndarray) -> np.ndarray:
     """Share (10,) of rotation-invariant uniform patterns in an image (row, column) uint8."""
     counts = count_patterns(image)
-    return np.bincount(_uniform_table(), weights=counts, minlength=10) / counts.sum()
+    return np.bincount(uniform_table(), weights=counts, minlength=10) / counts.sum()
 
 
 def _textures(image: np.ndarray) -> np.ndarray:

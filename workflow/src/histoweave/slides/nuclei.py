@@ -26,9 +26,9 @@ NUCLEUS_NAMES = (
     "neighbour_um_mean",
     "neighbour_um_sd",
 )
-_SMALLEST_UM2 = 8.0
-_LEAST_CONTRAST = 12  # grey levels of haematoxylin between nuclei and what surrounds them
-_NO_NEIGHBOUR_UM = 128.0
+SMALLEST_UM2 = 8.0
+LEAST_CONTRAST = 12  # grey levels of haematoxylin between nuclei and what surrounds them
+NO_NEIGHBOUR_UM = 128.0
 
 
 def nucleus_features(stain: np.ndarray, *, mpp: float) -> np.ndarray:
@@ -36,7 +36,7 @@ def nucleus_features(stain: np.ndarray, *, mpp: float) -> np.ndarray:
     labels, limit = label_nuclei(stain, mpp=mpp)
     if limit is None or not labels.max():
         out = np.zeros(len(NUCLEUS_NAMES))
-        out[-2] = _NO_NEIGHBOUR_UM
+        out[-2] = NO_NEIGHBOUR_UM
         return out
     shapes = measure(labels, stain, mpp=mpp)
     area, long, filled, dark, spread = (shapes[k] for k in ("area", "elongation", "extent", "intensity", "texture"))
@@ -69,11 +69,11 @@ def label_nuclei(stain: np.ndarray, *, mpp: float) -> tuple[np.ndarray, int | No
     """Labels (row, column) of nuclei, 0 elsewhere, and the threshold; None where nothing stands out."""
     smooth = _smooth(stain)
     limit, contrast = otsu(smooth)
-    if contrast < _LEAST_CONTRAST:
+    if contrast < LEAST_CONTRAST:
         return np.zeros(stain.shape, dtype=np.int32), None
     labels, count = ndimage.label(smooth > limit)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    keep = sizes * mpp**2 >= _SMALLEST_UM2
+    keep = sizes * mpp**2 >= SMALLEST_UM2
     keep[0] = False
     number = np.where(keep, keep.cumsum(), 0).astype(np.int32)
     return number[labels], limit
@@ -126,6 +126,6 @@ def measure(labels: np.ndarray, stain: np.ndarray, *, mpp: float) -> dict[str, n
 
 def _nearest(centre: np.ndarray) -> np.ndarray:
     if len(centre) < 2:
-        return np.array([_NO_NEIGHBOUR_UM])
+        return np.array([NO_NEIGHBOUR_UM])
     distance, _ = cKDTree(centre).query(centre, k=2)
     return distance[:, 1]
