@@ -162,6 +162,20 @@ def test_ridge_recovers_a_linear_truth():
     assert regulation.linear_error(train.values, held.values, train, held) < 0.005
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_learning_starts_at_the_ridge_regression(layers):
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 30, generator=rng)
+    y = torch.softmax(x[:, :3], dim=1)
+    network = regulation.Genomic(RawEncoder(30), hidden=16, layers=layers, dropout=0.0)
+    network.calibrate(x)
+    head = torch.nn.Linear(16, 3)
+    features = network.features(x)
+    regulation.start_at_ridge(network, head, features, y)
+    weights, intercept = regulation.fit_ridge(features, y)
+    torch.testing.assert_close(head(network(x)), features @ weights + intercept, atol=1e-4, rtol=1e-4)
+
+
 def test_simplex_has_no_negatives_and_sums_to_one():
     found = regulation.simplex(torch.tensor([[0.5, -0.2, 0.7], [-1.0, -1.0, -1.0]]))
     assert found[0].tolist() == pytest.approx([0.5 / 1.2, 0, 0.7 / 1.2], abs=1e-6)

@@ -186,7 +186,7 @@ def fresh_genomic(profile: Profile, settings: PathGptomicSettings, context: Cont
     encoder = make_encoder(profile, settings.encoder, context, names=("encoder",))
     torch.manual_seed(derive_seed(context.seed, *context.names, "MLP_A"))
     own = settings.regulation
-    return Genomic(encoder, hidden=own.hidden, layers=own.layers, dropout=own.dropout)
+    return Genomic(encoder, hidden=own.hidden, layers=own.layers, dropout=settings.network.dropout)
 
 
 def train_member(

@@ -14,6 +14,7 @@ Deviations: cells are scaled to one depth before mixing, or lambda would mean li
 so that rare types are learned; besides pairs with uniform lambda, as published, mixtures of 2..M cells with Dirichlet
 weights, which come closer to bulk tissue; the loss, not stated there, is the mean squared error. The genegraph encoder
 learns together with MLP_A, since unlike scGPT it has not seen cells before; then both are frozen (or not, by setting).
+MLP_A starts as the ridge regression on the encoder's output, so that learning goes on where a linear read-out ends.
 Where profiles come standardised (z-scored cohorts), mixtures are standardised by their own moments.
 """
 
@@ -233,6 +234,7 @@ def regulate(
     network.to(device).calibrate(train.values.to(device))
     before = [network.features(part.values.to(device)).detach().cpu() for part in (train, held_out)]
     head = nn.Linear(settings.hidden, len(types)).to(device)
+    start_at_ridge(network, head, before[0], train.proportions)
     curve = _train(network, head, train, settings=settings, generator=generator, device=device)
     network.eval()
     with torch.no_grad():
@@ -288,24 +290,56 @@ def proportion_error(found: Tensor, truth: Tensor) -> float:
     return float((found - truth).abs().mean())
 
 
-def linear_error(x_train: Tensor, x_held: Tensor, train: Mixtures, held_out: Mixtures) -> float:
-    """Held-out error of ridge regression on given features; penalty chosen on a fifth of the training mixtures."""
-    cut = len(x_train) - max(1, len(x_train) // 5)
-    fits = {}
-    for ridge in _RIDGES:
-        predict = _ridge(x_train[:cut], train.proportions[:cut], ridge)
-        fits[ridge] = proportion_error(simplex(predict(x_train[cut:])), train.proportions[cut:])
-    best = min(fits, key=fits.get)
-    return proportion_error(simplex(_ridge(x_train, train.proportions, best)(x_held)), held_out.proportions)
-
-
-def _ridge(x: Tensor, y: Tensor, ridge: float):  # noqa: ANN202 - a closure
+def _ridge(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """Weights (feature, type) and intercept (type,) of ridge regression on features of equal variance."""
     x, y = x.double(), y.double()
     mean, sd, centre = x.mean(0), x.std(0).clamp_min(1e-9), y.mean(0)
     scaled = (x - mean) / sd
     penalty = ridge * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
-    weights = torch.linalg.solve(scaled.T @ scaled + penalty, scaled.T @ (y - centre))
-    return lambda new: (((new.double() - mean) / sd) @ weights + centre).float()
+    weights = torch.linalg.solve(scaled.T @ scaled + penalty, scaled.T @ (y - centre)) / sd[:, None]
+    return weights.float(), (centre - mean @ weights).float()
+
+
+def fit_ridge(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Ridge regression of proportions; its penalty is chosen on the last fifth of the mixtures."""
+    cut = len(x) - max(1, len(x) // 5)
+    fits = {}
+    for ridge in _RIDGES:
+        weights, intercept = _ridge(x[:cut], y[:cut], ridge)
+        fits[ridge] = proportion_error(simplex(x[cut:] @ weights + intercept), y[cut:])
+    return _ridge(x, y, min(fits, key=fits.get))
+
+
+def linear_error(x_train: Tensor, x_held: Tensor, train: Mixtures, held_out: Mixtures) -> float:
+    """Held-out error of ridge regression on given features."""
+    weights, intercept = fit_ridge(x_train, train.proportions)
+    return proportion_error(simplex(x_held @ weights + intercept), held_out.proportions)
+
+
+@torch.no_grad()
+def start_at_ridge(network: Genomic, head: nn.Linear, x: Tensor, y: Tensor) -> None:
+    """Weights of MLP_A and head under which their output is the ridge regression on the encoder's features x.
+
+    Two units per type carry the positive and the negative part of its regressed proportion through every layer; the
+    other units keep their random weights and join in as the head learns to read them.
+    """
+    types = y.shape[1]
+    if head.in_features < 2 * types:
+        return
+    weights, intercept = (part.to(head.weight.device) for part in fit_ridge(x, y))
+    linears = [part for part in network.mlp_a if isinstance(part, nn.Linear)]
+    own = slice(2 * types)
+    for layer in linears[1:]:
+        layer.weight[own] = torch.eye(layer.out_features, layer.in_features)[own]
+        layer.bias[own] = 0
+    linears[0].weight[own] = torch.cat([weights.T, -weights.T])
+    linears[0].bias[own] = torch.cat([intercept, -intercept])
+    head.weight.zero_()
+    head.bias.zero_()
+    if len(linears) > 1:
+        head.weight[:, own] = torch.cat([torch.eye(types), -torch.eye(types)], dim=1).to(head.weight)
+    else:  # no ReLU in between: the first of the two is the whole
+        head.weight[:, :types] = torch.eye(types).to(head.weight)
 
 
 @torch.no_grad()
