@@ -18,6 +18,7 @@ SCRNA = sorted(name for name, row in DATASETS.items() if row["modality"] == "scr
 TAKES = {
     "path_gptomic": {"gene_embedding", "cells"},
     "ghanet": {"modules"},
+    "mcat": {"modules"},
 }
 
 

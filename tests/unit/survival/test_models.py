@@ -5,7 +5,19 @@ import pytest
 from unit.survival.people import make_patients, training
 
 from histoweave.errors import InputError
-from histoweave.survival import abmil_wsi, cox_clinical, coxnet_both, coxnet_rna, coxnet_slide, ghanet, registry
+from histoweave.survival import (
+    abmil_wsi,
+    cox_clinical,
+    coxnet_both,
+    coxnet_rna,
+    coxnet_slide,
+    ghanet,
+    late_fusion,
+    mcat,
+    meanpool_wsi,
+    registry,
+    snn_rna,
+)
 from histoweave.survival.concordance import concordance
 from histoweave.survival.gene_groups import GateSettings
 from histoweave.survival.interface import Context
@@ -25,8 +37,18 @@ CASES = {
     "coxnet_both": (coxnet_both.CoxnetBothSettings("late", 0, 10.0, NET), 0.68),
     "abmil_wsi": (abmil_wsi.AbmilSettings(16, 8, 0.1, 5.0, "efron", training()), 0.62),
     "ghanet": (GHANET, 0.6),
+    "meanpool_wsi": (meanpool_wsi.MeanpoolSettings(16, 0.1, 5.0, "efron", training()), 0.62),
+    "snn_rna": (snn_rna.SnnSettings(0, 16, 0.1, 5.0, "efron", training()), 0.58),
+    "mcat": (mcat.McatSettings(16, 2, 0.1, 5.0, 5.0, "efron", training(learning_rate=0.003)), 0.58),
+    "late_fusion": (
+        late_fusion.LateFusionSettings(
+            abmil_wsi.AbmilSettings(16, 8, 0.1, 5.0, "efron", training()), coxnet_rna.CoxnetRnaSettings(0, 10.0, NET)
+        ),
+        0.68,
+    ),
 }
-SLIDES_ONLY = {"coxnet_slide", "abmil_wsi", "ghanet"}
+SLIDES_ONLY = {"coxnet_slide", "abmil_wsi", "meanpool_wsi", "ghanet"}
+NEURAL = {"abmil_wsi", "meanpool_wsi", "snn_rna", "mcat", "ghanet"}
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -73,7 +95,7 @@ def test_comes_back_from_its_state(case):
 
 def test_same_seed_same_result(case):
     name, module, settings, context, people, fitted, _ = case
-    if name in ("ghanet", "abmil_wsi"):
+    if name in NEURAL:
         settings = type(settings)(**{**vars(settings), "training": training(epochs=2)})
         fits = [
             module.fit(people.subset(range(60)), people.subset(range(60, 80)), settings=settings, context=context)
@@ -87,9 +109,9 @@ def test_same_seed_same_result(case):
 
 def test_patients_without_what_is_needed_are_named(case):
     name, *_, fitted, _ = case
-    if name == "cox_clinical":
+    if name in ("cox_clinical", "late_fusion"):
         return
-    what = "slide" if name in SLIDES_ONLY | {"coxnet_both"} else "expression"
+    what = "slide" if name in SLIDES_ONLY | {"coxnet_both", "mcat"} else "expression"
     lacking = make_patients(10, missing=[(4, what)])
     with pytest.raises(InputError, match=f"{name}: 1 of 10 patients have no {what} data: 'P004'"):
         fitted.predict(lacking, [365])
@@ -110,6 +132,19 @@ def test_slides_alone_suffice_for_slide_models(case):
 
         blind = replace(people, expression=None, genes=())
         np.testing.assert_array_equal(fitted.predict(blind, [365]).risk, fitted.predict(people, [365]).risk)
+
+
+def test_late_fusion_takes_what_a_patient_has():
+    people = make_patients(120, seed=3, missing=[(2, "slide"), (4, "expression"), (6, "slide"), (6, "expression")])
+    settings, _ = CASES["late_fusion"]
+    whole = people.subset([i for i in range(120) if i != 6])
+    parts = whole.subset(range(80)), whole.subset(range(80, 119))
+    fitted = late_fusion.fit(*parts, settings=settings, context=Context(1, ("late", "0", "0")))
+    slide_only = fitted.predict(people.subset([4]), [365]).risk[0]
+    alone = (fitted.members[0].predict(people.subset([4]), [365]).risk[0] - fitted.centre[0]) / fitted.spread[0]
+    assert slide_only == pytest.approx(alone, rel=1e-5)
+    with pytest.raises(InputError, match=r"1 of 1 patients have no slide\|expression data: 'P006'"):
+        fitted.predict(people.subset([6]), [365])
 
 
 def test_unknown_method():

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from histoweave import steps
 from histoweave.errors import InputError, shorten
@@ -14,8 +13,7 @@ from histoweave.formats.explained import GROUP_EXPRESSION, PREDICTION, heatmap_p
 from histoweave.formats.ledger import Account
 from histoweave.formats.slides import QC
 from histoweave.formats.survival import ATTENTION
-from histoweave.steps_explain import tile_frame
-from histoweave.survival.attribution import percentile_scores
+from histoweave.steps_explain import mean_attention
 from histoweave.survival.combine import Member, combined, group_expression
 from histoweave.survival.interface import unknown_outcome
 from histoweave.survival.registry import method_module
@@ -53,7 +51,7 @@ def main(argv: Sequence[str] | None) -> None:
     )
     groups = group_expression(patients.ids, members, *shapes) if has_groups else GROUP_EXPRESSION.empty()
     GROUP_EXPRESSION.write(groups, args.groups, provenance=record)
-    tiles = _attention(bags, patients.ids, weights)
+    tiles = mean_attention(bags, patients.ids, weights)
     ATTENTION.write(tiles, args.attention, provenance=record)
     for slide, part in tiles.groupby("slide"):
         corners = part[["x", "y"]].to_numpy()
@@ -74,18 +72,6 @@ def _usable(path: Path) -> tuple[dict[str, list[str]], Account]:
     account.items("patient", "predict", n_in=qc["patient"].nunique(), n_out=good["patient"].nunique())
     account.leave_out("patient", "predict", lost, "has no slide with usable tiles")
     return {name: list(part["slide"]) for name, part in good.groupby("patient")}, account
-
-
-def _attention(bags, ids: Sequence[str], weights: list) -> pd.DataFrame:
-    """Mean attention over the folds' models, every tile, one colour scale over all slides."""
-    if not weights:
-        return ATTENTION.empty()
-    frames = [
-        tile_frame(bags, row, name, np.mean([one[row] for one in weights], axis=0)) for row, name in enumerate(ids)
-    ]
-    scores = percentile_scores([frame["attention"].to_numpy() for frame in frames])
-    joined = pd.concat([frame.assign(score=score) for frame, score in zip(frames, scores, strict=True)])
-    return joined.assign(repeat=-1, fold=-1, case="new")
 
 
 if __name__ == "__main__":

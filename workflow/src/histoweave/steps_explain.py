@@ -6,8 +6,16 @@ import numpy as np
 import pandas as pd
 
 from histoweave.formats.bags import SlideBags
+from histoweave.formats.survival import ATTENTION
 from histoweave.rng import derive_seed, generator
-from histoweave.survival.attribution import Attribution, ExplainSettings, attributed, cases, randomised
+from histoweave.survival.attribution import (
+    Attribution,
+    ExplainSettings,
+    attributed,
+    cases,
+    percentile_scores,
+    randomised,
+)
 from histoweave.survival.interface import Fitted, Patients
 
 INPUTS = {"expression": "gene", "gene": "gene", "alterations": "alteration"}
@@ -130,3 +138,15 @@ def stability_rows(frame: pd.DataFrame) -> list[dict]:
             row = {"repeat": repeat, "fold": fold, "check": "stability", "subject": kind, "value": float(value)}
             rows.append(row)
     return rows
+
+
+def mean_attention(bags: SlideBags, ids: Sequence[str], weights: list) -> pd.DataFrame:
+    """Mean attention over the folds' models, every tile, one colour scale over all slides."""
+    if not weights:
+        return ATTENTION.empty()
+    frames = [
+        tile_frame(bags, row, name, np.mean([one[row] for one in weights], axis=0)) for row, name in enumerate(ids)
+    ]
+    scores = percentile_scores([frame["attention"].to_numpy() for frame in frames])
+    joined = pd.concat([frame.assign(score=score) for frame, score in zip(frames, scores, strict=True)])
+    return joined.assign(repeat=-1, fold=-1, case="new")

@@ -11,26 +11,17 @@ Source: Ilse et al. 2018, "Attention-based deep multiple instance learning" (arX
 Deviations: a Cox loss in place of the Bernoulli likelihood, since the outcome is a time; dropout.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from histoweave.survival.bags import AttentionPooling, Batch, BatchSource, FeatureScale, GatedAttention
+from histoweave.survival.bags import AttentionPooling, Batch, FeatureScale, GatedAttention
 from histoweave.survival.interface import SLIDE, Context, Patients
-from histoweave.survival.losses import cox_loss
-from histoweave.survival.network import (
-    NetworkFitted,
-    cox_curve,
-    load_network,
-    no_vectors,
-    restored_curve,
-    restored_scale,
-    seeded,
-)
-from histoweave.survival.train import Outputs, TrainSettings, train_network
+from histoweave.survival.network import NetworkFitted, fit_cox_network, no_vectors, restored_network, seeded
+from histoweave.survival.train import Outputs, TrainSettings
 
 NAME = "abmil_wsi"
 NEEDS_TRAIN = NEEDS_PREDICT = frozenset({SLIDE})
@@ -73,42 +64,24 @@ class Abmil(nn.Module):
 
 def fit(train: Patients, validation: Patients, *, settings: AbmilSettings, context: Context) -> NetworkFitted:
     """Train; the inner validation part picks the epoch."""
-    for part in (train, validation):
-        part.require(NEEDS_TRAIN, method=NAME)
-    scale = FeatureScale.fitted(train.bags, clip=settings.clip)
-    sources = [BatchSource(part, scale=scale, vectors={}, device=context.device) for part in (train, validation)]
-    network = seeded(Abmil, context, len(train.feature_names), **_widths(settings))
-
-    def loss(outputs: Outputs, targets: Batch) -> torch.Tensor:
-        return cox_loss(outputs["risk"], targets.time_days, targets.event, ties=settings.ties)
-
-    history = train_network(network, *sources, loss=loss, settings=settings.training, context=context)
-    meta = {**_widths(settings), "n_features": len(train.feature_names), "training": asdict(settings.training)}
-    curve = cox_curve(network, *sources, settings.training)
-    return _fitted(network, scale, settings.training, curve, meta, context.device, history)
-
-
-def _widths(settings: AbmilSettings) -> dict:
-    return {"hidden": settings.hidden, "attention": settings.attention, "dropout": settings.dropout}
-
-
-def _fitted(
-    network: nn.Module,
-    scale: FeatureScale,
-    training: TrainSettings,
-    curve: object,
-    meta: dict,
-    device: object,
-    history: list[dict],
-) -> NetworkFitted:
-    return NetworkFitted(
-        NAME, NEEDS_PREDICT, network, scale, no_vectors, training, curve, device, meta, history=history
+    train.require(NEEDS_TRAIN, method=NAME)
+    widths = {"hidden": settings.hidden, "attention": settings.attention, "dropout": settings.dropout}
+    sizes = {**widths, "n_features": len(train.feature_names)}
+    return fit_cox_network(
+        NAME,
+        NEEDS_PREDICT,
+        seeded(Abmil, context, **sizes),
+        (train, validation),
+        scale=FeatureScale.fitted(train.bags, clip=settings.clip),
+        vectors=no_vectors,
+        ties=settings.ties,
+        training=settings.training,
+        context=context,
+        meta={"sizes": sizes},
+        arrays={},
     )
 
 
 def restore(tensors: dict[str, np.ndarray], meta: dict) -> NetworkFitted:
     """Inverse of ``state``."""
-    widths = {name: meta[name] for name in ("hidden", "attention", "dropout")}
-    network = load_network(Abmil(meta["n_features"], **widths), tensors, method=NAME)
-    curve, scale = restored_curve(tensors, meta), restored_scale(tensors, meta)
-    return _fitted(network, scale, TrainSettings(**meta["training"]), curve, meta, "cpu", [])
+    return restored_network(NAME, NEEDS_PREDICT, Abmil(**meta["sizes"]), no_vectors, tensors, meta)

@@ -8,6 +8,8 @@ import numpy as np
 from scipy import stats
 
 from histoweave.errors import InputError, shorten
+from histoweave.survival.interface import EXPRESSION, Patients
+from histoweave.survival.profiles import ProfileScale
 
 RULES = ("top", "bh", "none")
 
@@ -92,3 +94,30 @@ def gate(
             count = max(count, int((q_value <= settings.fdr).sum()))
         chosen.append(np.sort(order[:count]))
     return chosen
+
+
+def group_columns(
+    train: Patients, groups: Mapping[str, Sequence[str]] | None, *, clip: float, method: str
+) -> tuple[ProfileScale, dict[str, np.ndarray]]:
+    """Scale of the groups' genes on the training part, and per group its columns of the scaled profile.
+
+    Raises InputError without groups or expression, and names a group of which no gene varies.
+    """
+    if groups is None or not train.has(EXPRESSION).any():
+        msg = f"{method} needs inputs.expression and gene groups (survival.gene_groups) in training. Give both."
+        raise InputError(msg)
+    wanted = frozenset(gene for genes in groups.values() for gene in genes)
+    scale = ProfileScale.fitted(
+        train.expression, train.genes, train.expression_scale, n_genes=0, clip=clip, only=wanted
+    )
+    place = {gene: column for column, gene in enumerate(scale.genes)}
+    members = {
+        name: np.array([place[gene] for gene in genes if gene in place], dtype=int) for name, genes in groups.items()
+    }
+    empty = [name for name, columns in members.items() if not len(columns)]
+    if empty:
+        msg = (
+            f"gene group '{empty[0]}' (of {len(empty)}) has no gene that varies in the expression of the training part."
+        )
+        raise InputError(msg)
+    return scale, members

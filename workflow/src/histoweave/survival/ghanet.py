@@ -36,12 +36,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity
 
-from histoweave.errors import InputError
 from histoweave.rng import generator
 from histoweave.survival.attention import FeedForward, FoldedAttention
 from histoweave.survival.bags import Batch, BatchSource, FeatureScale, GatedAttention, masked_softmax
 from histoweave.survival.discrete import TimeBins
-from histoweave.survival.gene_groups import GateSettings, gate
+from histoweave.survival.gene_groups import GateSettings, gate, group_columns
 from histoweave.survival.interface import SLIDE, Context, Patients
 from histoweave.survival.losses import discrete_loss
 from histoweave.survival.network import (
@@ -269,24 +268,7 @@ class Targets:
 def learned_targets(train: Patients, *, settings: GhanetSettings, context: Context) -> Targets:
     """Time bins, gene scale and gene gate from the training part."""
     bins = TimeBins.fitted(train.time_days, train.event, bins=settings.bins)
-    if context.gene_groups is None or train.expression is None or not train.has("expression").any():
-        msg = "ghanet needs inputs.expression and gene groups (survival.gene_groups) in training. Give both."
-        raise InputError(msg)
-    wanted = frozenset(gene for genes in context.gene_groups.values() for gene in genes)
-    profile = ProfileScale.fitted(
-        train.expression, train.genes, train.expression_scale, n_genes=0, clip=settings.expression_clip, only=wanted
-    )
-    place = {gene: column for column, gene in enumerate(profile.genes)}
-    members = {
-        name: np.array([place[gene] for gene in genes if gene in place], dtype=int)
-        for name, genes in context.gene_groups.items()
-    }
-    empty = [name for name, columns in members.items() if not len(columns)]
-    if empty:
-        msg = (
-            f"gene group '{empty[0]}' (of {len(empty)}) has no gene that varies in the expression of the training part."
-        )
-        raise InputError(msg)
+    profile, members = group_columns(train, context.gene_groups, clip=settings.expression_clip, method=NAME)
     known = train.subset(train.has("expression"))
     values = profile(known.expression, known.genes, known.expression_scale)
     chosen = gate(values, known.time_days, known.event, list(members.values()), settings.gate)

@@ -1,7 +1,7 @@
 """A fitted neural model: weights, what the training part taught about its inputs, and how risks become curves."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -10,11 +10,12 @@ from torch import nn
 
 from histoweave.errors import InputError
 from histoweave.rng import derive_seed
-from histoweave.survival.bags import BatchSource, FeatureScale
+from histoweave.survival.bags import Batch, BatchSource, FeatureScale
 from histoweave.survival.baseline import Baseline
 from histoweave.survival.discrete import TimeBins
 from histoweave.survival.interface import Context, Patients, Prediction
-from histoweave.survival.train import TrainSettings, outputs_of
+from histoweave.survival.losses import cox_loss
+from histoweave.survival.train import Outputs, TrainSettings, outputs_of, train_network
 
 Vectors = Callable[[Patients], Mapping[str, np.ndarray]]
 
@@ -168,3 +169,46 @@ def cox_curve(network: nn.Module, train: BatchSource, validation: BatchSource, s
     time = np.concatenate([part.patients.time_days for part in parts])
     event = np.concatenate([part.patients.event for part in parts])
     return CoxCurve(Baseline.fitted(time, event, risk))
+
+
+def fit_cox_network(
+    method: str,
+    needs: frozenset[str],
+    network: nn.Module,
+    parts: Sequence[Patients],
+    *,
+    scale: FeatureScale | None,
+    vectors: Vectors,
+    ties: str,
+    training: TrainSettings,
+    context: Context,
+    meta: dict,
+    arrays: Mapping[str, np.ndarray],
+) -> NetworkFitted:
+    """Train `network` with a Cox loss on the two inner `parts`, and add the baseline hazard; see `NetworkFitted`."""
+    for part in parts:
+        part.require(needs, method=method)
+    sources = [BatchSource(part, scale=scale, vectors=vectors(part), device=context.device) for part in parts]
+
+    def loss(outputs: Outputs, targets: Batch) -> torch.Tensor:
+        return cox_loss(outputs["risk"], targets.time_days, targets.event, ties=ties)
+
+    history = train_network(network, *sources, loss=loss, settings=training, context=context)
+    curve = cox_curve(network, *sources, training)
+    meta = {**meta, "training": asdict(training)}
+    shown = {"arrays": arrays, "history": history}
+    return NetworkFitted(method, needs, network, scale, vectors, training, curve, context.device, meta, **shown)
+
+
+def restored_network(
+    method: str,
+    needs: frozenset[str],
+    network: nn.Module,
+    vectors: Vectors,
+    tensors: Mapping[str, np.ndarray],
+    meta: dict,
+) -> NetworkFitted:
+    """Return the model of a bundle; `network` is made anew with its sizes."""
+    load_network(network, tensors, method=method)
+    curve, scale = restored_curve(tensors, meta), restored_scale(tensors, meta)
+    return NetworkFitted(method, needs, network, scale, vectors, TrainSettings(**meta["training"]), curve, "cpu", meta)

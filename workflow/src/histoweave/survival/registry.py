@@ -12,6 +12,10 @@ METHODS = (
     "coxnet_slide",
     "coxnet_both",
     "abmil_wsi",
+    "meanpool_wsi",
+    "snn_rna",
+    "late_fusion",
+    "mcat",
     "ghanet",
     "path_gptomic",
 )
