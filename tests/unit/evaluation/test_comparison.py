@@ -18,6 +18,7 @@ from histoweave.evaluation.comparison import (
 )
 from histoweave.evaluation.scores import ScoreSettings
 
+OVER_FOLDS = "a better on these patients, but within the noise of training on other folds"
 SCORES = ScoreSettings(horizons_days=(365,), min_at_risk=5, tau_quantile=0.9)
 
 
@@ -79,20 +80,30 @@ def test_holm_equals_statsmodels_and_leaves_missing_ones_out():
 
 
 @pytest.mark.parametrize(
-    ("metric", "difference", "lower", "upper", "p_holm", "words"),
+    ("metric", "difference", "lower", "upper", "p_holm", "nb", "words"),
     [
-        ("c_index", 0.05, 0.01, 0.09, 0.02, "a better"),
-        ("c_index", -0.05, -0.09, -0.01, 0.02, "b better"),
-        ("brier", -0.05, -0.09, -0.01, 0.02, "a better"),
-        ("ibs", 0.05, 0.01, 0.09, 0.02, "b better"),
-        ("c_index", 0.05, -0.01, 0.09, 0.001, "within noise"),
-        ("c_index", 0.05, 0.01, 0.09, 0.2, "a better, but within noise after correction for several comparisons"),
-        ("c_index", np.nan, np.nan, np.nan, np.nan, "not computable"),
+        ("c_index", 0.05, 0.01, 0.09, 0.02, 0.03, "a better"),
+        ("c_index", 0.05, 0.01, 0.09, 0.02, np.nan, "a better"),
+        (
+            "c_index",
+            0.05,
+            0.01,
+            0.09,
+            0.02,
+            0.3,
+            "a better on these patients, but within the noise of training on other folds",
+        ),
+        ("c_index", -0.05, -0.09, -0.01, 0.02, 0.03, "b better"),
+        ("brier", -0.05, -0.09, -0.01, 0.02, 0.03, "a better"),
+        ("ibs", 0.05, 0.01, 0.09, 0.02, 0.03, "b better"),
+        ("c_index", 0.05, -0.01, 0.09, 0.001, 0.03, "within noise"),
+        ("c_index", 0.05, 0.01, 0.09, 0.2, 0.03, "a better, but within noise after correction for several comparisons"),
+        ("c_index", np.nan, np.nan, np.nan, np.nan, np.nan, "not computable"),
     ],
 )
-def test_words(metric, difference, lower, upper, p_holm, words):
-    found = verdict(metric=metric, difference=difference, lower=lower, upper=upper, p_holm=p_holm, confidence=0.95)
-    assert found == words
+def test_words(metric, difference, lower, upper, p_holm, nb, words):
+    limits = {"difference": difference, "lower": lower, "upper": upper}
+    assert verdict(metric=metric, **limits, p_holm=p_holm, nb_p_value=nb, confidence=0.95) == words
 
 
 def test_a_model_against_itself_differs_by_nothing():

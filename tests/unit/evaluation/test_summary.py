@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.cohorts import panel_of
+from evaluation.cohorts import GRID, panel_of
 from histoweave.evaluation.censoring import survival_curve
 from histoweave.evaluation.intervals import BootstrapSettings
 from histoweave.evaluation.panel import FoldPrediction
@@ -32,7 +32,9 @@ def test_metrics_hold_each_score_with_its_interval(scored):
     assert (table["estimate"] < table["upper"]).all()
     assert table["n_patients"].unique().tolist() == [200]
     assert table["n_events"].unique().tolist() == [int(panel.event.sum())]
-    assert table["tau_days"].notna().tolist() == (table["metric"] == "c_index_ipcw").tolist()
+    until = table.dropna(subset="tau_days").set_index("metric")["tau_days"]
+    assert set(until.index) == {"c_index_ipcw", "ibs"}
+    assert until["ibs"] == GRID[-1]
 
 
 def test_draws_are_those_behind_the_interval(scored):

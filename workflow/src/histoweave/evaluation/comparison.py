@@ -9,9 +9,9 @@ Holm (1979), doi:10.2307/4615733.
 | n_2 / n_1 | test_share | () | test patients per training patient, mean over the folds |
 | J | len(differences) | () | folds times repeats |
 
-Our rule for the words: a difference is a gain or a loss only if its bootstrap interval excludes zero and its p-value
-stays below 1 - confidence after Holm's correction over all comparisons of that metric. For scores of error (Brier)
-a negative difference is the gain.
+Our rule for the words: a difference is a gain or a loss only if its bootstrap interval excludes zero, its p-value
+stays below 1 - confidence after Holm's correction over all comparisons of that metric, and the corrected t-test over
+the folds, where there is one, agrees. For scores of error (Brier) a negative difference is the gain.
 """
 
 import logging
@@ -99,7 +99,9 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def verdict(*, metric: str, difference: float, lower: float, upper: float, p_holm: float, confidence: float) -> str:
+def verdict(
+    *, metric: str, difference: float, lower: float, upper: float, p_holm: float, nb_p_value: float, confidence: float
+) -> str:
     """Say in words what a difference amounts to: ``a better``, ``b better``, ``within noise`` or a doubt."""
     if not np.isfinite([difference, lower, upper]).all():
         return "not computable"
@@ -107,7 +109,11 @@ def verdict(*, metric: str, difference: float, lower: float, upper: float, p_hol
         return "within noise"
     gain = (difference > 0) != (metric in LOWER_IS_BETTER)
     words = "a better" if gain else "b better"
-    return words if p_holm < 1 - confidence else f"{words}, but within noise after correction for several comparisons"
+    if not p_holm < 1 - confidence:
+        return f"{words}, but within noise after correction for several comparisons"
+    if nb_p_value >= 1 - confidence:
+        return f"{words} on these patients, but within the noise of training on other folds"
+    return words
 
 
 def compare(a: Evaluated, b: Evaluated, *, confidence: float) -> list[dict]:
@@ -167,6 +173,6 @@ def _with_words(rows: pd.DataFrame, *, confidence: float) -> pd.DataFrame:
     """Add Holm's p-values, within each metric and horizon, and the verdict."""
     families = rows.groupby(["metric", "horizon_days"], dropna=False)["p_value"]
     rows["p_holm"] = families.transform(lambda p: holm(p.to_numpy(float)))
-    columns = ["metric", "difference", "lower", "upper", "p_holm"]
+    columns = ["metric", "difference", "lower", "upper", "p_holm", "nb_p_value"]
     rows["verdict"] = [verdict(**row, confidence=confidence) for row in rows[columns].to_dict("records")]
     return rows

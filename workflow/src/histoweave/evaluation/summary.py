@@ -28,7 +28,8 @@ _OF_REFERENCE = {"brier", "ibs"}
 class Evaluated:
     """One model: its scores by fold, the pooled draws (draw,) of each score, and what could not be scored.
 
-    intervals : estimate, lower and upper of what has an interval without draws
+    intervals : estimate, lower and upper of what has an interval without draws; last_day : end of the integral of
+    the Brier score
     """
 
     predictions: Predictions
@@ -36,6 +37,7 @@ class Evaluated:
     draws: Mapping[Key, np.ndarray]
     reasons: Mapping[Key, str]
     intervals: Mapping[Key, tuple[float, float, float]] = field(default_factory=dict)
+    last_day: float = np.nan
 
 
 def evaluate(predictions: Predictions, weights: np.ndarray, *, settings: ScoreSettings) -> Evaluated:
@@ -51,7 +53,7 @@ def evaluate(predictions: Predictions, weights: np.ndarray, *, settings: ScoreSe
     draws = pool(scores)
     reasons |= {key: "no comparable pair of patients" for key, values in draws.items() if not np.isfinite(values[0])}
     shown = {key: values for key, values in draws.items() if not key[0].endswith(REFERENCE)}
-    return Evaluated(predictions, scores, shown, reasons)
+    return Evaluated(predictions, scores, shown, reasons, last_day=grid[-1] if len(grid) > 1 else np.nan)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def metric_rows(panel: Panel, done: Evaluated, *, settings: BootstrapSettings) -
         row = {"model": done.predictions.model, "metric": metric, "horizon_days": horizon or np.nan}
         row |= {"estimate": estimate, "lower": lower, "upper": upper} | size
         row |= {"reason": done.reasons.get((metric, horizon), "")}
-        rows.append(row | {"tau_days": np.median(taus) if metric == "c_index_ipcw" and taus else np.nan})
+        until = {"c_index_ipcw": np.median(taus) if taus else np.nan, "ibs": done.last_day}
+        rows.append(row | {"tau_days": until.get(metric, np.nan)})
     frame = pd.DataFrame(rows)
     if done.predictions.model == REFERENCE:
         frame = frame[frame["metric"].isin(_OF_REFERENCE)]

@@ -12,7 +12,9 @@ _INTERVAL = {"estimate": "float", "lower": "float", "upper": "float"}
 _SIZE = {"n_patients": "int", "n_events": "int", "reason": "str"}
 
 METRICS = TableKind("evaluation_metrics", 1, _WHAT | _INTERVAL | _SIZE | {"tau_days": "float"})
-"""metrics.parquet: each model's performance on the patients of the test folds, with intervals."""
+"""metrics.parquet: each model's performance on the patients of the test folds, with intervals.
+
+`tau_days`: Uno's c counts events up to this day (median of the folds); the integrated Brier score ends there."""
 
 FOLD_METRICS = TableKind(
     "evaluation_fold_metrics",
