@@ -1,6 +1,16 @@
 # IN   expression/{dataset}/residuals.h5ad, coexpression.parquet
 # OUT  genegraph/graphs/{dataset}.h5ad, embedding.h5ad, gene_embedding.parquet, modules.parquet, metrics.parquet
 # 1. one graph of genes per dataset  2. one embedding of all graphs  3. a vector and a module per gene  4. metrics
+# 5. where the config names their input: gene sets, two conditions, gene labels, orthologues
+
+
+# What runs only when the config names its input.
+GENEGRAPH_EXTRA = {
+    "enrichment": config["genegraph"]["gene_sets"]["gmt"],
+    "differential": config["genegraph"]["differential"]["first"],
+    "gene_function": config["genegraph"]["gene_function"]["labels"],
+    "orthology": config["genegraph"]["orthology"]["table"],
+}
 
 
 rule genegraph:
@@ -8,6 +18,11 @@ rule genegraph:
     input:
         f"{RESULTS}/genegraph/gene_embedding.parquet",
         f"{RESULTS}/genegraph/metrics.parquet",
+        [
+            f"{RESULTS}/genegraph/{name}.parquet"
+            for name, given in GENEGRAPH_EXTRA.items()
+            if given
+        ],
 
 
 rule build_graph:
@@ -33,7 +48,8 @@ rule build_graph:
         code=code_of("genegraph/build_graph"),
         modality=lambda wildcards: DATASETS[wildcards.dataset]["modality"],
         tissue=lambda wildcards: DATASETS[wildcards.dataset]["tissue"],
-        species=lambda wildcards: DATASETS[wildcards.dataset]["species"],
+        species=lambda wildcards: DATASETS[wildcards.dataset].get("species")
+        or "unknown",
     shell:
         "{STEP}/genegraph/build_graph.py"
         " --residuals {input.residuals:q}"
@@ -134,7 +150,9 @@ rule measure_embedding:
         mem_mb=grow(8000),
         runtime=minutes(60),
     params:
-        settings=settings("genegraph.baselines", "genegraph.held_out", "genegraph.metrics"),
+        settings=settings(
+            "genegraph.baselines", "genegraph.held_out", "genegraph.metrics"
+        ),
         code=code_of("genegraph/measure_embedding"),
     shell:
         "{STEP}/genegraph/measure_embedding.py"
@@ -143,4 +161,134 @@ rule measure_embedding:
         " --settings {params.settings:q}"
         " --seed {config[seed]}"
         " --out {output.table:q}"
+        " > {log:q} 2>&1"
+
+
+rule test_gene_sets:
+    "Pathways in modules, and what the vectors know of them."
+    input:
+        genes=f"{RESULTS}/genegraph/gene_embedding.parquet",
+        modules=f"{RESULTS}/genegraph/modules.parquet",
+        gmt=config["genegraph"]["gene_sets"]["gmt"] or [],
+    output:
+        enrichment=f"{RESULTS}/genegraph/enrichment.parquet",
+        probes=f"{RESULTS}/genegraph/probes.parquet",
+        ledger=f"{RESULTS}/ledger/genegraph/test_gene_sets.parquet",
+    log:
+        f"{RESULTS}/logs/genegraph/test_gene_sets.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/genegraph/test_gene_sets.tsv"
+    conda:
+        "../../envs/genegraph.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=minutes(30),
+    params:
+        settings=settings("genegraph.gene_sets"),
+        code=code_of("genegraph/test_gene_sets"),
+    shell:
+        "{STEP}/genegraph/test_gene_sets.py"
+        " --gene-embedding {input.genes:q}"
+        " --modules {input.modules:q}"
+        " --gmt {input.gmt:q}"
+        " --enrichment {output.enrichment:q}"
+        " --probes {output.probes:q}"
+        " --ledger {output.ledger:q}"
+        " --settings {params.settings:q}"
+        " --seed {config[seed]}"
+        " > {log:q} 2>&1"
+
+
+rule compare_conditions:
+    "Genes that change their partners between two conditions."
+    input:
+        graphs=expand(f"{RESULTS}/genegraph/graphs/{{dataset}}.h5ad", dataset=DATASETS),
+        embedding=f"{RESULTS}/genegraph/embedding.h5ad",
+    output:
+        table=f"{RESULTS}/genegraph/differential.parquet",
+    log:
+        f"{RESULTS}/logs/genegraph/compare_conditions.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/genegraph/compare_conditions.tsv"
+    conda:
+        "../../envs/genegraph.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=minutes(30),
+    params:
+        settings=settings("genegraph.differential"),
+        code=code_of("genegraph/compare_conditions"),
+    shell:
+        "{STEP}/genegraph/compare_conditions.py"
+        " --graphs {input.graphs:q}"
+        " --embedding {input.embedding:q}"
+        " --out {output.table:q}"
+        " --settings {params.settings:q}"
+        " --seed {config[seed]}"
+        " > {log:q} 2>&1"
+
+
+rule predict_function:
+    "What a gene is, from its vector alone."
+    input:
+        genes=f"{RESULTS}/genegraph/gene_embedding.parquet",
+        labels=config["genegraph"]["gene_function"]["labels"] or [],
+    output:
+        scores=f"{RESULTS}/genegraph/gene_function_scores.parquet",
+        predictions=f"{RESULTS}/genegraph/gene_function.parquet",
+        ledger=f"{RESULTS}/ledger/genegraph/predict_function.parquet",
+    log:
+        f"{RESULTS}/logs/genegraph/predict_function.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/genegraph/predict_function.tsv"
+    conda:
+        "../../envs/genegraph.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=minutes(30),
+    params:
+        settings=settings("genegraph.gene_function"),
+        code=code_of("genegraph/predict_function"),
+    shell:
+        "{STEP}/genegraph/predict_function.py"
+        " --gene-embedding {input.genes:q}"
+        " --labels {input.labels:q}"
+        " --scores {output.scores:q}"
+        " --predictions {output.predictions:q}"
+        " --ledger {output.ledger:q}"
+        " --settings {params.settings:q}"
+        " --seed {config[seed]}"
+        " > {log:q} 2>&1"
+
+
+rule compare_species:
+    "Orthologues of several species: do they lie together?"
+    input:
+        embedding=f"{RESULTS}/genegraph/embedding.h5ad",
+        orthologues=config["genegraph"]["orthology"]["table"] or [],
+    output:
+        table=f"{RESULTS}/genegraph/orthology.parquet",
+    log:
+        f"{RESULTS}/logs/genegraph/compare_species.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/genegraph/compare_species.tsv"
+    conda:
+        "../../envs/genegraph.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(4000),
+        runtime=minutes(30),
+    params:
+        settings=settings("genegraph.orthology"),
+        code=code_of("genegraph/compare_species"),
+    shell:
+        "{STEP}/genegraph/compare_species.py"
+        " --embedding {input.embedding:q}"
+        " --orthologues {input.orthologues:q}"
+        " --out {output.table:q}"
+        " --settings {params.settings:q}"
+        " --seed {config[seed]}"
         " > {log:q} 2>&1"
