@@ -43,6 +43,11 @@ def test_no_event_gives_no_number():
     assert np.isnan(concordance(np.array([1.0, 2]), np.zeros(2, bool), np.array([1.0, 2])).index)
 
 
+def test_nobody_gives_no_number():
+    nobody = np.zeros(0)
+    assert np.isnan(concordance(nobody, nobody.astype(bool), nobody).index)
+
+
 def test_any_increasing_change_of_the_risks_leaves_it_unchanged():
     time, event, risk = draw(3, 60, grain_time=1, grain_risk=0, events=0.5)
     assert concordance(time, event, 10 * risk - 4).index == concordance(time, event, risk).index

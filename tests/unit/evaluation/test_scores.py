@@ -109,6 +109,17 @@ def test_a_fold_without_events_has_no_concordance_and_does_not_change_the_pooled
     assert pool([without, *scores[1:]])["c_index", NO_HORIZON] == pytest.approx(others)
 
 
+def test_an_empty_fold_adds_nothing():
+    _, weights, (model,) = panel_of(4, n=120, repeats=1, draws=3)
+    args = {"horizons": [365], "grid": [365, 730], "tau_quantile": 0.9}
+    emptied = model.only(np.setdiff1d(np.arange(120), model.folds[1].fold.patients))
+    assert [len(part.risk) for part in emptied.folds] == [40, 0, 40]
+    others = type(model)("m", model.times_days, (model.folds[0], model.folds[2]))
+    one, two = (pool(score_predictions(m, weights, **args)) for m in (emptied, others))
+    for key in two:
+        assert one[key] == pytest.approx(two[key]), key
+
+
 def test_patients_of_different_folds_are_never_compared():
     """Adding a constant to the risks of one fold changes every comparison across folds and none within."""
     _, weights, (model,) = panel_of(4, n=120, repeats=1, draws=5)

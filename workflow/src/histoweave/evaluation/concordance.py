@@ -53,9 +53,10 @@ def concordance(
     order, first_later = comparable_after(time, event)
     cases = np.flatnonzero(event[order])
     risk = risk[order]
-    ranked = np.sort(risk)
+    by_risk = np.argsort(risk, kind="stable")
+    ranked = risk[by_risk]
     ranks = np.empty(len(risk), dtype=np.int64)
-    ranks[np.argsort(risk, kind="stable")] = np.arange(len(risk))
+    ranks[by_risk] = np.arange(len(risk))
     starts = first_later[cases]
     below, not_above = _count_smaller(
         ranks,
@@ -81,11 +82,13 @@ def comparable_after(time: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, n
     Returns `order` (patient,), sorted by time with events before censored at equal times, and `first_later`
     (patient,): in that order, the position from which all patients are known to outlive an event at this position.
     """
-    order = np.lexsort((~event, time))
+    censored_last = np.argsort(~event, kind="stable")
+    order = censored_last[np.argsort(time[censored_last], kind="stable")]
     time, event = time[order], event[order]
-    events_before = np.concatenate([[0], np.cumsum(event)])
-    left, right = np.searchsorted(time, time, side="left"), np.searchsorted(time, time, side="right")
-    return order, left + events_before[right] - events_before[left]
+    begins = np.flatnonzero(np.concatenate([[True], time[1:] != time[:-1]])[: len(time)])
+    sizes = np.diff(np.concatenate([begins, [len(time)]]))
+    events = np.add.reduceat(event.astype(np.int64), begins) if len(time) else sizes
+    return order, np.repeat(begins + events, sizes)
 
 
 def _count_smaller(values: np.ndarray, starts: np.ndarray, limits: np.ndarray) -> np.ndarray:
