@@ -18,6 +18,7 @@ MLP_A starts as the ridge regression on the encoder's output, so that learning g
 Where profiles come standardised (z-scored cohorts), mixtures are standardised by their own moments.
 """
 
+import copy
 import logging
 from dataclasses import dataclass
 
@@ -234,13 +235,12 @@ def regulate(
     network.to(device).calibrate(train.values.to(device))
     before = [network.features(part.values.to(device)).detach().cpu() for part in (train, held_out)]
     head = nn.Linear(settings.hidden, len(types)).to(device)
-    start_at_ridge(network, head, before[0], train.proportions)
-    curve = _train(network, head, train, settings=settings, generator=generator, device=device)
-    network.eval()
-    with torch.no_grad():
-        found = simplex(head(network(held_out.values.to(device))).cpu())
+    cut = len(train.values) - max(1, len(train.values) // 5)  # the last fifth picks the epoch
+    start_at_ridge(network, head, before[0][:cut], train.proportions[:cut])
+    parts = [Mixtures(train.values[rows], train.proportions[rows]) for rows in (slice(cut), slice(cut, None))]
+    curve = _train(network, head, *parts, settings=settings, generator=generator, device=device)
     errors = {
-        "regulated": proportion_error(found, held_out.proportions),
+        "regulated": _network_error(network, head, held_out, device=device),
         "unregulated": linear_error(before[0], before[1], train, held_out),
         "expression": linear_error(train.values, held_out.values, train, held_out),
         "mean": proportion_error(train.proportions.mean(0).expand_as(held_out.proportions), held_out.proportions),
@@ -253,18 +253,23 @@ def _train(
     network: Genomic,
     head: nn.Linear,
     train: Mixtures,
+    choose: Mixtures,
     *,
     settings: RegulationSettings,
     generator: torch.Generator,
     device: torch.device | str,
 ) -> list[dict]:
-    """Adam with a cosine schedule on the mean squared error of the proportions; returns the curve."""
-    parameters = [*network.parameters(), *head.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
+    """Adam with a cosine schedule on the mean squared error of the proportions; returns the curve.
+
+    Ends in evaluation mode with the weights of the epoch (the start is one) that was best on the mixtures `choose`.
+    """
+    both = nn.ModuleList([network, head])
+    optimizer = torch.optim.Adam(both.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
-    network.train()
+    best, kept = _network_error(network, head, choose, device=device), copy.deepcopy(both.state_dict())
     curve = []
     for epoch in range(1, settings.epochs + 1):
+        both.train()
         total = 0.0
         for rows in torch.randperm(len(train.values), generator=generator).split(settings.batch):
             target = train.proportions[rows].to(device)
@@ -274,9 +279,20 @@ def _train(
             optimizer.step()
             total += float(loss.detach()) * len(rows)
         schedule.step()
-        value = total / len(train.values)
-        curve.append({"epoch": epoch, "part": "mixtures", "quantity": "loss", "value": value})
+        error = _network_error(network, head, choose, device=device)
+        if error < best:
+            best, kept = error, copy.deepcopy(both.state_dict())
+        values = {"loss": total / len(train.values), "error_chosen_by": error}
+        curve += [{"epoch": epoch, "part": "mixtures", "quantity": name, "value": v} for name, v in values.items()]
+    both.load_state_dict(kept)
+    both.eval()
     return curve
+
+
+@torch.no_grad()
+def _network_error(network: Genomic, head: nn.Linear, part: Mixtures, *, device: torch.device | str) -> float:
+    network.eval()
+    return proportion_error(simplex(head(network(part.values.to(device))).cpu()), part.proportions)
 
 
 def simplex(found: Tensor) -> Tensor:
