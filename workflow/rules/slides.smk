@@ -1,5 +1,5 @@
 # IN    slides.tsv: slide files, or feature files made elsewhere
-# OUT   slides/features/{slide}.h5ad, slides/qc.parquet; beside them tissue outlines, tile tables, thumbnails
+# OUT   slides/features/{slide}.h5ad, slides/qc.parquet; beside them tissue outlines, tile tables, thumbnails, qc pages
 # STEPS tile_slides (tissue, grid, quality), encode_tiles (features), both per batch; summarise_slides (one table)
 
 
@@ -93,6 +93,7 @@ rule encode_tiles:
         " --rows {params.rows:q}"
         " --tiling {input.tiling:q}"
         " --registry {input.registry:q}"
+        " --export {config[slides][export]}"
         " --folder {params.folder:q}"
         " --settings {params.settings:q}"
         " --seed {config[seed]}"
@@ -110,6 +111,7 @@ rule summarise_slides:
         ),
     output:
         qc=f"{RESULTS}/slides/qc.parquet",
+        sheet=f"{RESULTS}/slides/contact_sheet.png",
         ledger=f"{RESULTS}/ledger/slides/summarise_slides.parquet",
     log:
         f"{RESULTS}/logs/slides/summarise_slides.log",
@@ -124,9 +126,12 @@ rule summarise_slides:
     params:
         settings=settings("slides"),
         code=code_of("slides/summarise_slides"),
+        folder=f"{RESULTS}/slides",
     shell:
         "{STEP}/slides/summarise_slides.py"
         " --manifests {input.manifests:q}"
+        " --folder {params.folder:q}"
+        " --sheet {output.sheet:q}"
         " --seed {config[seed]}"
         " --ledger {output.ledger:q}"
         " --out {output.qc:q}"

@@ -22,6 +22,7 @@ TISSUE = TissueSettings(
     ink_red_green=0.95,
     ink_blue_green=0.74,
     smallest_ink_um2=2000,
+    outlines=None,
 )
 TILES = TileSettings(mpp=0.5, tile_px=64, overlap=0.0, minimum_tissue=0.5, tolerance=0.005, most_enlarged=1.25)
 QUALITY = QualitySettings(minimum_sharpness=0.3, maximum_fold=0.5, most_bad_share=0.1)
@@ -113,7 +114,7 @@ class Array:
         from histoweave.slides.reader import UnreadablePart
 
         self.largest = max(self.largest, width * height)
-        if any(x <= bx < x + width and y <= by < y + height for bx, by in self._broken) and width <= 512:
+        if any(x <= bx < x + width and y <= by < y + height for bx, by in self._broken):
             raise UnreadablePart("zeroed")
         out = np.full((height, width, 3), 255, dtype=np.uint8)
         source = self._pixels[level]

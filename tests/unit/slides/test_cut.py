@@ -52,23 +52,47 @@ def test_odd_resolutions_give_tiles_of_their_size(mpp):
     assert np.abs(tile.mean(axis=(0, 1)) - field.mean(axis=(0, 1))).max() < 1.5
 
 
+class Level0Broken(Array):
+    """Damaged at level 0 alone, so that the overview is whole."""
+
+    def read(self, level, x, y, width, height):
+        kept, self._broken = self._broken, self._broken if level == 0 else ()
+        try:
+            return super().read(level, x, y, width, height)
+        finally:
+            self._broken = kept
+
+
 def test_tiles_that_cannot_be_read_are_named_and_the_rest_goes_on():
-    tiles = cut(Array(PICTURE, mpp=0.5, broken=((450, 350),))).tiles
-    assert tiles["status"].value_counts()["unreadable"] == 1
-    bad = tiles[tiles["status"] == "unreadable"].iloc[0]
-    assert bad.x <= 450 < bad.x + 64
-    assert (
-        list(read_tiles(Array(PICTURE, mpp=0.5, broken=((450, 350),)), cut(Array(PICTURE, mpp=0.5)).grid, tiles))[
-            int(bad.tile)
-        ]
-        is None
-    )
+    slide = Level0Broken(PICTURE, mpp=0.5, levels=3, broken=((450, 350),))
+    made = cut(slide)
+    bad = made.tiles[made.tiles["status"] == "unreadable"]
+    assert len(bad) == 1
+    assert bad["x"].item() <= 450 < bad["x"].item() + 64
+    assert [n for n, tile in enumerate(read_tiles(slide, made.grid, made.tiles)) if tile is None] == bad[
+        "tile"
+    ].tolist()
 
 
 def test_too_many_unreadable_tiles_fail_the_slide():
     broken = tuple((x, y) for x in range(300, 600, 64) for y in range(200, 500, 64))
     with pytest.raises(InputError, match=r"slide S1: \d+ of \d+ tiles cannot be read \(first: x"):
-        cut(Array(PICTURE, mpp=0.5, broken=broken))
+        cut(Level0Broken(PICTURE, mpp=0.5, levels=3, broken=broken))
+
+
+def test_a_slide_that_is_cut_short_fails():
+    with pytest.raises(InputError, match="23% of the slide cannot be read; the file is damaged or cut short"):
+        cut(Array(PICTURE, mpp=0.5, broken=((100, 100), (600, 600), (800, 300))))
+
+
+def test_an_outline_drawn_by_hand_stands_instead():
+    ring = np.array([[0, 0], [256, 0], [256, 256], [0, 256], [0, 0]], dtype=float)
+    made = cut_slide(
+        Array(PICTURE, mpp=0.5), given_mpp=None, name="S1", thumbnail_px=300, settings=CUT, outline=[[ring]]
+    )
+    assert sorted(zip(made.tiles["x"], made.tiles["y"], strict=True)) == [
+        (x, y) for x in range(0, 256, 64) for y in range(0, 256, 64)
+    ]
 
 
 def test_no_resolution_no_tiles():

@@ -36,6 +36,17 @@ def test_a_slide_is_read_in_strips(monkeypatch):
     assert np.array_equal(strips.pixels, whole.pixels)
 
 
+def test_a_damaged_part_is_white_and_its_share_is_told():
+    picture, _ = tissue_picture(512, 1024, seed=5)
+    whole, _ = read_overviews(Array(picture, mpp=0.5), mpp=0.5, mask_um=4.0, thumbnail_px=128)
+    slide = Array(picture, mpp=0.5, broken=((600, 300),))
+    part, small = read_overviews(slide, mpp=0.5, mask_um=4.0, thumbnail_px=128)
+    assert part.unreadable == small.unreadable == 1 / 8
+    assert (part.pixels[32:, 64:96] == 255).all()
+    assert np.array_equal(part.pixels[:32], whole.pixels[:32])
+    assert np.array_equal(part.pixels[32:, :64], whole.pixels[32:, :64])
+
+
 def test_an_overview_too_large_for_memory_is_refused(monkeypatch):
     monkeypatch.setattr(overview, "_MOST_PIXELS", 1000)
     picture, _ = tissue_picture(400, 600, seed=5)

@@ -4,15 +4,17 @@ import dataclasses
 import errno
 import importlib.util
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from conftest import ROOT
-from unit.slides.pretend import CUT, tissue_picture, write_aperio, write_generic
+from unit.slides.pretend import CUT, tissue_picture, write_aperio, write_generic, zero_tile
 from unit.slides.test_encoders import SETTINGS
 
-from histoweave import slide_encoding, slide_runs
+from histoweave import slide_encoding, slide_runs, steps
 from histoweave.errors import InputError
 from histoweave.formats import slides as files
 from histoweave.formats.ledger import LEDGER
@@ -55,18 +57,19 @@ def rows(tmp_path_factory):
     return [*made, {"slide": "given", "patient": "P9", "features": str(folder / "given.npz"), "site": "A"}]
 
 
-def run_all(scripts, rows, folder, *, threads=1, code="1"):
+def run_all(scripts, rows, folder, *, threads=1, code="1", export="none", tiling_settings=TILING_SETTINGS):
     text, common = json.dumps(rows), ["--folder", str(folder), "--code", code, "--threads", str(threads)]
     tiling, encoding = folder / "batches/b/tile_slides.parquet", folder / "batches/b/encode_tiles.parquet"
     scripts["tile_slides"](
-        ["--rows", text, "--settings", TILING_SETTINGS, "--thumbnail-px", "256", "--out", str(tiling), *common]
+        ["--rows", text, "--settings", tiling_settings, "--thumbnail-px", "256", "--out", str(tiling), *common]
     )
     scripts["encode_tiles"](
         ["--rows", text, "--settings", ENCODING_SETTINGS, "--tiling", str(tiling), "--out", str(encoding), *common]
-        + ["--registry", str(ROOT / "resources/encoders.yaml")]
+        + ["--registry", str(ROOT / "resources/encoders.yaml"), "--export", export]
     )
     qc, ledger = folder / "qc.parquet", folder / "ledger.parquet"
-    scripts["summarise_slides"](["--manifests", str(encoding), "--ledger", str(ledger), "--out", str(qc)])
+    sheet = ["--folder", str(folder), "--sheet", str(folder / "contact_sheet.png")]
+    scripts["summarise_slides"](["--manifests", str(encoding), "--ledger", str(ledger), "--out", str(qc), *sheet])
     return files.QC.read(qc).set_index("slide"), LEDGER.read(ledger).set_index("item")
 
 
@@ -205,3 +208,97 @@ def test_a_killed_slide_goes_on_where_it_was(scripts, rows, tmp_path, monkeypatc
     parts = -(-files.FEATURES.read(tmp_path / "whole" / path).n_obs // 5)
     assert len(calls) == parts + 1
     assert not (tmp_path / "killed/shards/good").exists()
+
+
+def test_exports_and_pages_are_written(scripts, rows, tmp_path):
+    run_all(scripts, rows[:1], tmp_path, export="all")
+    assert len(list((tmp_path / "exports").rglob("good.h5"))) == 2
+    assert (tmp_path / "qc_pages/good.png").is_file()
+    assert (tmp_path / "contact_sheet.png").is_file()
+
+
+def test_outlines_drawn_by_hand_are_used_and_a_change_is_seen(scripts, rows, tmp_path):
+    folder = tmp_path / "outlines"
+    folder.mkdir()
+    settings = dataclasses.replace(CUT, tissue=dataclasses.replace(CUT.tissue, outlines=str(folder)))
+    text = json.dumps(dataclasses.asdict(settings))
+
+    def counted(side):
+        ring = [[128, 128], [128 + side, 128], [128 + side, 128 + side], [128, 128 + side], [128, 128]]
+        content = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        (folder / "good.geojson").write_text(json.dumps(content))
+        qc, _ = run_all(scripts, rows[:2], tmp_path / "out", tiling_settings=text)
+        assert qc["outline"].to_dict() == {"good": "drawn", "table": "found"}
+        return qc.loc["good", "n_tiles"]
+
+    assert (counted(128), counted(192)) == (4, 9)
+    (folder / "good.geojson").write_text("{")
+    qc, _ = run_all(scripts, rows[:2], tmp_path / "out", tiling_settings=text)
+    assert qc["status"].to_dict() == {"good": "failed", "table": "ok"}
+    assert "good.geojson is no GeoJSON" in qc.loc["good", "reason"]
+
+
+@pytest.fixture(scope="module")
+def odd_rows(tmp_path_factory):
+    """Slides that are damaged or strange, each in its own way, and one that is not."""
+    folder = tmp_path_factory.mktemp("odd")
+    picture, _ = tissue_picture(512, 640, seed=11)
+    text = folder / "text.svs"
+    text.write_text("no slide\n" * 500)
+    dark = np.zeros((512, 512, 3), dtype=np.uint8)
+    dark[100:140, 100:140] = (0, 0, 250)
+    (folder / "elsewhere").mkdir()
+    target = write_aperio(folder / "elsewhere/target.svs", picture, mpp=0.5)
+    link, dangling = folder / "link.svs", folder / "dangling.svs"
+    link.symlink_to(target)
+    dangling.symlink_to(folder / "gone.svs")
+    zeroed = write_aperio(folder / "zeroed.svs", picture, mpp=0.5, tile=(64, 64))
+    zero_tile(zeroed, 44)
+    huge = write_generic(folder / "huge.tiff", picture, mpp=0.5, levels=1)
+    with tifffile.TiffFile(huge, mode="r+b") as file:
+        for tag in ("ImageWidth", "ImageLength"):
+            file.pages[0].tags[tag].overwrite(2**31 - 1)
+    paths = {
+        "dangling": dangling,
+        "dark": write_generic(folder / "dark.tiff", dark, mpp=0.5),
+        "huge": huge,
+        "link": link,
+        "one_level": write_generic(folder / "one_level.tiff", picture, mpp=0.5, levels=1),
+        "one_pixel": write_generic(folder / "one_pixel.tiff", picture[:1, :1], mpp=0.5, levels=1, tile=(16, 16)),
+        "rounded_up": write_generic(folder / "rounded_up.tiff", picture[:511, :639], mpp=0.25, levels=2, up=True),
+        "text": text,
+        "zeroed": zeroed,
+    }
+    return [{"slide": name, "patient": "P", "path": str(path)} for name, path in paths.items()]
+
+
+def test_every_odd_slide_ends_in_a_status_and_the_others_go_on(scripts, odd_rows, tmp_path):
+    qc, ledger = run_all(scripts, odd_rows, tmp_path)
+    assert qc["status"].to_dict() == {
+        "dangling": "failed", "dark": "failed", "huge": "failed", "link": "ok", "one_level": "ok",
+        "one_pixel": "empty", "rounded_up": "ok", "text": "failed", "zeroed": "ok",
+    }  # fmt: skip
+    assert set(ledger.index) == {"dangling", "dark", "huge", "one_pixel", "text"}
+    for slide, words in {
+        "dangling": "gone.svs|dangling.svs",
+        "dark": "fluorescence",
+        "text": "cannot be opened",
+    }.items():
+        assert re.search(words, ledger.loc[slide, "reason"]), slide
+    tiles = files.TILES.read(files.slide_files(tmp_path, "zeroed")["tiles"])
+    assert (tiles["status"] == "unreadable").sum() == 1
+    rounded = files.TILES.metadata(files.slide_files(tmp_path, "rounded_up")["tiles"])
+    assert (rounded["grid"]["level"], rounded["tile_um"]) == (1, 32.0)
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_no_half_files(scripts, rows, tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "tiles.parquet")
+
+    monkeypatch.setattr("histoweave.formats.table.pq.write_table", full)
+    with pytest.raises(SystemExit) as stopped:
+        steps.run(lambda _: run_all(scripts, rows[:1], tmp_path))
+    assert stopped.value.code == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert list(tmp_path.rglob("*.parquet")) == []
+    assert [p.name for p in tmp_path.rglob(".*")] == []

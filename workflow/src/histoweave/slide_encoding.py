@@ -15,6 +15,7 @@ from histoweave.errors import InputError
 from histoweave.formats import slides as files
 from histoweave.formats.feature_files import read_given
 from histoweave.formats.files import fingerprint, replacing
+from histoweave.formats.slide_exports import Exported, write_exports
 from histoweave.slide_runs import Row, blank, digest, guarded, over_slides
 from histoweave.slides.cut import read_tiles
 from histoweave.slides.encoders import Encoder, EncoderSettings, encode_all, make_encoder
@@ -34,11 +35,12 @@ class EncodingSettings:
 
 @dataclass(frozen=True)
 class EncodingJob:
-    """What is the same for all slides: results `folder`, `settings`, hash of the `code`, encoders' cards."""
+    """What is the same for all slides: results `folder`, `settings`, hash of the `code`, export, encoders' cards."""
 
     folder: Path
     settings: EncodingSettings
     code: str
+    export: str
     registry: Mapping[str, Mapping]
 
 
@@ -69,6 +71,7 @@ def encode_slide(row: Row, *, job: EncodingJob, encoder: Encoder | None) -> Row:
     print_ = digest(files.remembered(paths["tiles"])[0], encoder.hash, asdict(job.settings.tiles), job.code)
     before, count = files.remembered_features(paths["features"])
     if before == print_:
+        _export(row, paths["features"], job)
         return row | {"n_tiles": count}
     tiles, meta = files.TILES.read(paths["tiles"]), files.TILES.metadata(paths["tiles"])
     tiles, grid = tiles[tiles["status"] == "ok"].reset_index(drop=True), Grid(**meta["grid"])
@@ -78,7 +81,29 @@ def encode_slide(row: Row, *, job: EncodingJob, encoder: Encoder | None) -> Row:
     meta = {"encoder": encoder.name, "encoder_hash": encoder.hash, "fingerprint": print_, **place}
     _write(paths["features"], features, tiles[there], encoder.names, meta, job, paths["tiles"])
     shards.remove()
+    _export(row, paths["features"], job)
     return row | {"n_tiles": len(features)}
+
+
+def _export(row: Row, path: Path, job: EncodingJob) -> None:
+    """Write a slide's features for other tools, if that is asked for."""
+    if job.export == "none":
+        return
+    data, tiles = files.FEATURES.read(path), job.settings.tiles
+    one = Exported(
+        slide=row["slide"],
+        features=np.asarray(data.X),
+        xy=np.asarray(data.obsm["spatial"]),
+        encoder=str(data.uns["encoder"]),
+        encoder_hash=str(data.uns["encoder_hash"]),
+        mpp_level0=row["mpp"],
+        mpp_source=row["mpp_source"],
+        tile_px=tiles.tile_px,
+        side=float(data.uns["tile_level0_px"]),
+        overlap=tiles.overlap,
+        size=(row["width_px"], row["height_px"]),
+    )
+    write_exports(one, job.folder / "exports", kind=job.export)
 
 
 @dataclass(frozen=True)

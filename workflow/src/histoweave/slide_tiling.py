@@ -11,7 +11,8 @@ from histoweave.formats import slides as files
 from histoweave.slide_runs import Row, blank, digest, table_part
 from histoweave.slides.cut import Cut, CutSettings, cut_slide
 from histoweave.slides.opening import open_slide
-from histoweave.slides.outline import to_geojson, to_polygons
+from histoweave.slides.outline import from_geojson, to_geojson, to_polygons
+from histoweave.slides.qc_page import draw_page
 from histoweave.slides.reader import Slide
 
 
@@ -28,8 +29,9 @@ class TilingJob:
 def tile_slide(row: Row, *, job: TilingJob) -> Row:
     """Cut the slide of `row` (slides.tsv), unless its files say that nothing changed; return its manifest row."""
     paths = files.slide_files(job.folder, row["slide"])
-    content = files.fingerprint_slide(row["path"])
-    print_ = digest(content, row["slide"], row.get("mpp"), asdict(job.settings), job.thumbnail_px, job.code)
+    content, outline = files.fingerprint_slide(row["path"]), _outline(row["slide"], job.settings.tissue.outlines)
+    drawn = None if outline is None else [[ring.tolist() for ring in rings] for rings in outline]
+    print_ = digest(content, row["slide"], row.get("mpp"), asdict(job.settings), job.thumbnail_px, job.code, drawn)
     before, done = files.remembered(paths["tiles"])
     if before == print_ and paths["tissue"].is_file() and paths["thumbnail"].is_file():
         return done | table_part(row)
@@ -41,12 +43,21 @@ def tile_slide(row: Row, *, job: TilingJob) -> Row:
             name=row["slide"],
             thumbnail_px=job.thumbnail_px,
             settings=job.settings,
+            outline=outline,
         )
-        done = blank(row) | _summary(cut, slide)
+        done = blank(row) | _summary(cut, slide) | {"outline": "found" if outline is None else "drawn"}
     finally:
         slide.close()
     _write(cut, done, paths, fingerprint=print_, settings=job.settings, slide=Path(row["path"]))
     return done
+
+
+def _outline(slide: str, folder: str | None) -> list | None:
+    """Outline drawn by hand for a slide, None where there is none."""
+    path = None if folder is None else Path(folder) / f"{slide}.geojson"
+    if path is None or not path.is_file():
+        return None
+    return from_geojson(files.read_geojson(path), name=path.name)
 
 
 def _write(
@@ -55,6 +66,15 @@ def _write(
     polygons = to_polygons(cut.masks.tissue, downsample=cut.overview.downsample)
     files.write_geojson(to_geojson(polygons, name="Tissue"), paths["tissue"])
     files.write_picture(cut.thumbnail.pixels, paths["thumbnail"])
+    page = draw_page(
+        cut.thumbnail.pixels,
+        downsample=cut.thumbnail.downsample,
+        polygons=polygons,
+        tiles=cut.tiles,
+        side=cut.grid.side,
+        facts=_facts(done, cut),
+    )
+    files.write_picture(page, paths["page"])
     files.TILES.write(
         cut.tiles,
         paths["tiles"],
@@ -68,6 +88,21 @@ def _write(
         level=cut.grid.level,
         grid=asdict(cut.grid),
     )
+
+
+def _facts(done: Row, cut: Cut) -> dict[str, str]:
+    """What the page of a slide says in words."""
+    return {
+        "slide": done["slide"],
+        "status": done["status"],
+        "um/px": f"{done['mpp']:.4g} ({done['mpp_source']})",
+        "size, px": f"{done['width_px']} x {done['height_px']}",
+        "tissue, mm2": f"{done['tissue_um2'] / 1e6:.3g} ({done['outline']})",
+        "ink, mm2": f"{done['ink_um2'] / 1e6:.3g}",
+        "tile, um": f"{done['tile_um']:.4g}",
+        "sharpness, median": f"{cut.tiles['sharpness'].median():.3g}",
+        "folds, mean share": f"{cut.tiles['fold_fraction'].mean():.3g}",
+    }
 
 
 def _summary(cut: Cut, slide: Slide) -> Row:

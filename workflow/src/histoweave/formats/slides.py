@@ -48,6 +48,7 @@ _MANIFEST_COLUMNS = {
     "level": "int",
     "reader": "str",
     "thumbnail_downsample": "float",
+    "outline": "str",
     "seconds": "float",
 }
 TILING = TableKind("slide_tiling", 1, _MANIFEST_COLUMNS)
@@ -65,6 +66,7 @@ def slide_files(folder: str | Path, slide: str) -> dict[str, Path]:
         "tiles": folder / "tiles" / f"{name}.parquet",
         "features": folder / "features" / f"{name}.h5ad",
         "thumbnail": folder / "thumbnails" / f"{name}.png",
+        "page": folder / "qc_pages" / f"{name}.png",
     }
 
 
@@ -116,6 +118,23 @@ def write_features(
         uns=dict(meta),
     )
     FEATURES.write(data, path, provenance=provenance)
+
+
+def read_picture(path: str | Path) -> np.ndarray | None:
+    """Pixels (row, column, rgb) uint8 of a picture, None where there is none."""
+    if not Path(path).is_file():
+        return None
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def read_geojson(path: str | Path) -> dict | list:
+    """Content of a GeoJSON file; raises InputError for one that is no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        msg = f"{Path(path).name} is no GeoJSON ({error}). Export the annotations from QuPath as GeoJSON again"
+        raise InputError(msg) from error
 
 
 def remembered(path: str | Path) -> tuple[str, dict]:

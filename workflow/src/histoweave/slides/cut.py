@@ -1,12 +1,13 @@
 """From an open slide to its tiles: what one slide goes through before it is encoded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from histoweave.errors import InputError
+from histoweave.slides.outline import to_mask
 from histoweave.slides.overview import Overview, read_overviews
 from histoweave.slides.quality import QualitySettings, fold_mask, judge, sharpness
 from histoweave.slides.reader import Slide, UnreadablePart
@@ -42,15 +43,30 @@ class Cut:
     thumbnail: Overview
 
 
-def cut_slide(slide: Slide, *, given_mpp: float | None, name: str, thumbnail_px: int, settings: CutSettings) -> Cut:
-    """Find the tissue of an open slide and the tiles on it; raises InputError where that cannot be done."""
+def cut_slide(
+    slide: Slide,
+    *,
+    given_mpp: float | None,
+    name: str,
+    thumbnail_px: int,
+    settings: CutSettings,
+    outline: Sequence[Sequence[np.ndarray]] | None = None,
+) -> Cut:
+    """Find the tissue of an open slide and the tiles on it; raises InputError where that cannot be done.
+
+    outline : polygons (rings of (point, xy) in level-0 px) that stand instead of the tissue found; None: there are none
+    """
     resolution = resolve(slide.properties, given=given_mpp, slide=name, settings=settings.resolution)
     grid = plan_grid(slide.levels, mpp=resolution.mpp, settings=settings.tiles)
     overview, thumbnail = read_overviews(
         slide, mpp=resolution.mpp, mask_um=settings.tissue.mask_um, thumbnail_px=thumbnail_px
     )
+    _check_readable(overview, settings.quality)
     check_brightfield(overview.pixels)
     masks = find_tissue(overview.pixels, um=resolution.mpp * overview.downsample, settings=settings.tissue)
+    if outline is not None:
+        drawn = to_mask(outline, shape=masks.tissue.shape, downsample=overview.downsample)
+        masks = Tissue(drawn, masks.ink)
     size = slide.levels[0].width, slide.levels[0].height
     tiles = place_tiles(
         grid,
@@ -65,6 +81,15 @@ def cut_slide(slide: Slide, *, given_mpp: float | None, name: str, thumbnail_px:
     tiles = _score(slide, grid, tiles, settings.quality, name)
     tiles.insert(0, "tile", np.arange(len(tiles)))
     return Cut(tiles, grid, resolution, overview, masks, thumbnail)
+
+
+def _check_readable(overview: Overview, settings: QualitySettings) -> None:
+    if overview.unreadable > settings.most_bad_share:
+        msg = (
+            f"{overview.unreadable:.0%} of the slide cannot be read; the file is damaged or cut short. "
+            "Scan or copy it again, or raise slides.quality.most_bad_share"
+        )
+        raise InputError(msg)
 
 
 def _score(slide: Slide, grid: Grid, tiles: pd.DataFrame, settings: QualitySettings, name: str) -> pd.DataFrame:

@@ -30,6 +30,7 @@ class TissueSettings:
     ink_density : summed optical density from which a pixel may be ink
     ink_red_green, ink_blue_green : ratios of optical density above which it is ink
     smallest_ink_um2 : smaller patches of ink colour count as tissue (dark nuclei)
+    outlines : folder of `{slide}.geojson` with outlines drawn by hand, which then stand instead; None: there are none
     """
 
     section: ClassVar[str] = "slides.tissue"
@@ -41,6 +42,7 @@ class TissueSettings:
     ink_red_green: float
     ink_blue_green: float
     smallest_ink_um2: float
+    outlines: str | None
 
 
 @dataclass(frozen=True)
