@@ -20,13 +20,20 @@ rule expression:
         ),
 
 
-def about_dataset(wildcards):
+def annotation_of(wildcards):
+    "The table of genes that peaks are summed to; scATAC datasets only."
+    path = config["expression"]["peaks"]["annotation"]
+    return path if path and DATASETS[wildcards.dataset]["modality"] == "scatac" else []
+
+
+def about_dataset(wildcards, input):
     "Options that say what datasets.tsv says of a dataset."
     row = DATASETS[wildcards.dataset]
     names = ["modality", "tissue", "species", "cell_type_column"]
-    return [
-        f"--{name.replace('_', '-')}={row[name]}" for name in names if row.get(name)
-    ]
+    given = {name: row[name] for name in names if row.get(name)}
+    if input.annotation:
+        given["annotation"] = input.annotation
+    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
 
 
 def spatial_genes_of(wildcards):
@@ -45,6 +52,7 @@ rule qc_counts:
     "Cells and genes that can be analysed; the others go to the ledger with the reason."
     input:
         data=lambda wildcards: DATASETS[wildcards.dataset]["path"],
+        annotation=annotation_of,
     output:
         counts=f"{RESULTS}/expression/{{dataset}}/counts.h5ad",
         ledger=f"{RESULTS}/ledger/expression/qc_counts.{{dataset}}.parquet",
@@ -59,7 +67,7 @@ rule qc_counts:
         mem_mb=grow(4000),
         runtime=minutes(30),
     params:
-        settings=settings("expression.qc", "expression.memory_gb"),
+        settings=settings("expression.qc", "expression.peaks", "expression.memory_gb"),
         code=code_of("expression/qc_counts"),
         about=about_dataset,
     shell:

@@ -8,45 +8,51 @@ import pandas as pd
 
 from histoweave import steps
 from histoweave.expression.blocks import Subset, depths
+from histoweave.expression.gene_activity import Activity, PeakSettings, is_peaks, map_peaks
 from histoweave.expression.qc import QcSettings, inspect
-from histoweave.formats.expression import CountsFile, leave_out, write_counts
+from histoweave.formats.expression import CountsFile, leave_out, read_annotation, write_counts
 from histoweave.formats.ledger import Account
+
+ABOUT = ("dataset", "modality", "tissue", "species")
 
 
 def main(argv: Sequence[str] | None) -> None:
     parser = steps.parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="h5ad with raw counts in X")
-    for name in ("dataset", "modality", "tissue"):
-        parser.add_argument(f"--{name}", required=True, help=f"the {name} as in datasets.tsv")
-    parser.add_argument("--species", default="", help="species as in datasets.tsv")
+    for name in ABOUT:
+        parser.add_argument(f"--{name}", required=name != "species", default="", help=f"{name} as in datasets.tsv")
     parser.add_argument("--cell-type-column", default="", help="column of obs with the cell types; empty for none")
+    parser.add_argument("--annotation", type=Path, help="TSV of genes, to sum peaks to gene activity")
     parser.add_argument("--out", type=Path, required=True, help="counts.h5ad")
     parser.add_argument("--ledger", type=Path, required=True, help="cells and genes left out")
     args = parser.parse_args(argv)
     settings = steps.settings_of(QcSettings, args.settings["qc"])
-    record = steps.provenance("expression/qc_counts", settings=settings, seed=args.seed, inputs={"data": args.data})
-
-    counts = CountsFile(args.data, memory_gb=args.settings["memory_gb"])
-    coords = counts.coordinates() if args.modality == "spatial" else None
-    who = {"cells": counts.cells, "genes": counts.genes, "coords": coords, "source": str(args.data)}
-    tally, found = inspect(counts, settings=settings, modality=args.modality, **who)
+    peaks = steps.settings_of(PeakSettings, args.settings["peaks"])
+    inputs = {"data": args.data, "annotation": args.annotation}
+    record = steps.provenance("expression/qc_counts", settings=args.settings, seed=args.seed, inputs=inputs)
+    file = CountsFile(args.data, memory_gb=args.settings["memory_gb"])
+    account = Account("expression")
+    counts, genes, source = file, file.genes, str(args.data)
+    if args.annotation is not None and is_peaks(genes):
+        found = map_peaks(genes, read_annotation(args.annotation), upstream_bp=peaks.upstream_bp, source=source)
+        leave_out(account, "peak", args.dataset, genes, np.where(found.mapped, "", "lies in no gene"))
+        counts, genes = Activity(file, found), found.genes
+    coords = file.coordinates() if args.modality == "spatial" else None
+    who = {"cells": file.cells, "genes": genes, "coords": coords, "modality": args.modality, "source": source}
+    tally, found = inspect(counts, settings=settings, **who)
     kept = Subset(counts, cells=found.cells, genes=np.flatnonzero(found.genes))
     own = {"depth": depths(kept), "n_genes": tally.genes[found.cells], "mito_percent": tally.mito_percent[found.cells]}
-    obs = counts.numbers()[found.cells].assign(**own)
-    if args.cell_type_column:
-        obs["cell_type"] = counts.labels(args.cell_type_column)[found.cells]
     write_counts(
         args.out,
         kept,
-        obs=obs,
-        var=pd.DataFrame(index=counts.genes[found.genes]),
-        obsm={} if coords is None else {"spatial": coords[found.cells]},
-        uns={name: getattr(args, name) for name in ("dataset", "modality", "tissue", "species")},
+        obs=file.described(args.cell_type_column)[found.cells].assign(**own),
+        var=pd.DataFrame(index=genes[found.genes]),
+        obsm={"spatial": coords[found.cells]} if coords is not None else {},
+        uns={name: getattr(args, name) for name in ABOUT},
         provenance=record,
     )
-    account = Account("expression")
-    leave_out(account, "cell", args.dataset, counts.cells, found.cell_reasons)
-    leave_out(account, "gene", args.dataset, counts.genes, found.gene_reasons)
+    leave_out(account, "cell", args.dataset, file.cells, found.cell_reasons)
+    leave_out(account, "gene", args.dataset, genes, found.gene_reasons)
     account.write(args.ledger, provenance=record)
 
 

@@ -88,11 +88,11 @@ def cscore(counts: sparse.spmatrix | np.ndarray, depth: np.ndarray, *, convergen
     convergence : ``max`` (the largest change of any gene, as in the paper) or ``q95`` (R's C++ default)
     Raises InputError if a cell has no depth.
     """
-    counts = sparse.csc_matrix(counts, dtype=np.float64)
+    counts = sparse.csr_matrix(counts, dtype=np.float64)
     depth = np.asarray(depth, dtype=np.float64)
     check_depth(depth)
-    moments = fit_moments(counts, depth, convergence=convergence)
-    covariance, statistic = _pairs(counts.tocsr(), depth, moments)
+    moments = fit_moments(counts.tocsc(), depth, convergence=convergence)
+    covariance, statistic = _pairs(counts, depth, moments)
     raw, correlation = to_correlations(covariance, moments.variance)
     with np.errstate(invalid="ignore"):
         p_value = special.erfc(np.abs(statistic) / np.sqrt(2))
@@ -169,7 +169,7 @@ def _gene_rows(counts: sparse.csc_matrix) -> Callable[[slice], np.ndarray]:
     if counts.shape[0] * counts.shape[1] > _DENSE_ENTRIES:
         return lambda genes: counts[:, genes].T.toarray(order="C")
     dense = counts.T.toarray(order="C")
-    return lambda genes: dense[genes]
+    return dense.__getitem__
 
 
 def _weight(mean: np.ndarray, s: np.ndarray, t: float) -> np.ndarray:

@@ -100,9 +100,10 @@ class CountsFile:
             raise InputError(msg)
         return self.obs[column].astype(object).where(self.obs[column].notna(), "unassigned").astype(str).to_numpy()
 
-    def numbers(self) -> pd.DataFrame:
-        """Numeric columns of obs, which later steps may use as covariates."""
-        return self.obs.select_dtypes("number").set_axis(self.cells, axis=0)
+    def described(self, cell_type_column: str) -> pd.DataFrame:
+        """Numeric columns of obs, which later steps may use as covariates, and ``cell_type`` if a column is named."""
+        kept = self.obs.select_dtypes("number").set_axis(self.cells, axis=0)
+        return kept.assign(cell_type=self.labels(cell_type_column)) if cell_type_column else kept
 
     def coordinates(self) -> np.ndarray:
         """``obsm['spatial']`` (cell, axis) of a spatial dataset."""
@@ -209,3 +210,12 @@ def covariates_of(obs: pd.DataFrame, names: Sequence[str], *, key: str) -> np.nd
         msg = f"{key}: column {shorten(text)} is not numeric. Code it as numbers (0/1 for two groups)."
         raise InputError(msg)
     return obs[list(names)].to_numpy(dtype=np.float64)
+
+
+def read_annotation(path: str | Path) -> pd.DataFrame:
+    """Read a tab-separated table of genes with at least gene, chrom, start, end, strand."""
+    try:
+        return pd.read_csv(path, sep="\t", dtype={"gene": str, "chrom": str, "strand": str})
+    except (OSError, ValueError) as error:
+        msg = f"{path} is not a readable table ({str(error).splitlines()[0]}). Correct expression.peaks.annotation."
+        raise InputError(msg) from error
