@@ -22,4 +22,7 @@ rule doctor:
         code=code_of("doctor/doctor"),
         environments="conda" if CONDA else "here",
     shell:
-        "{STEP}/doctor/doctor.py" " --config {params.settings:q}" " --environments {params.environments:q}" " 2>&1 | tee {log:q}"
+        "{STEP}/doctor/doctor.py"
+        " --config {params.settings:q}"
+        " --environments {params.environments:q}"
+        " 2>&1 | tee {log:q}"

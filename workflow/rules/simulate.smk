@@ -9,7 +9,10 @@ rule simulate_expression:
     output:
         bulk=f"{COHORT}/expression.h5ad",
         datasets=[row["path"] for row in DATASETS.values()],
-        truth=expand(f"{COHORT}/truth/{{part}}.parquet", part=["patients", "genes", "spots", "slides", "mixtures"]),
+        truth=expand(
+            f"{COHORT}/truth/{{part}}.parquet",
+            part=["patients", "genes", "spots", "slides", "mixtures"],
+        ),
     log:
         f"{RESULTS}/logs/simulate/simulate_expression.log",
     benchmark:
