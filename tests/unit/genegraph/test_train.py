@@ -15,7 +15,8 @@ from histoweave.genegraph.step import MuseGnnSettings, group_of
 from histoweave.genegraph.train import TrainSettings, partner_of, train
 
 MODEL = {
-    "dim": 8, "tie": 0.5, "decoder": "bilinear", "share": "modality_tissue", "attention": "auto", "dense_above": 0.015,
+    "dim": 8, "tie": 0.5, "length": 0.0, "decoder": "bilinear", "share": "modality_tissue", "attention": "auto",
+    "dense_above": 0.015,
     "signed": False, "edge_weight": 1.0, "similarity": 1.0, "contrastive": 0.01, "temperature": 0.07,
     "contrastive_genes": 10,
 }  # fmt: skip
@@ -199,6 +200,21 @@ def test_tied_genes_are_the_same_within_a_group_only(graphs):
     gene = next(gene for gene in of["set.0"] if gene in of["set.1"] and gene in of["set.2"])
     np.testing.assert_allclose(of["set.1"][gene], of["set.2"][gene], atol=1e-6)
     assert not np.allclose(of["set.0"][gene], of["set.1"][gene], atol=1e-3)
+
+
+def test_length_tells_the_number_of_partners(graphs, trained):
+    split, result = run(graphs, model={"length": 1.0, "share": "all", "tie": 1.0})
+    _, straight = run(graphs, model={"length": 0.0, "share": "all", "tie": 1.0})
+    partners = {}
+    for graph in split.graphs:
+        for gene, degree in zip(graph.genes, np.diff(graph.adjacency.indptr), strict=True):
+            partners.setdefault(gene, []).append(degree + 1)
+    for graph in graphs:
+        z = result.embeddings[graph.name]
+        size = np.linalg.norm(z, axis=1)
+        expected = np.array([np.mean(partners[gene]) for gene in graph.genes])
+        np.testing.assert_allclose(size / size[0], expected / expected[0], rtol=1e-4)
+        np.testing.assert_allclose(z / size[:, None], straight.embeddings[graph.name], atol=1e-5)
 
 
 def test_partners_are_all_others_and_evenly_drawn():

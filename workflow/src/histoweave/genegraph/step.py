@@ -20,7 +20,8 @@ from histoweave.genegraph.pairs import SharedGenes, draw_positives, shared_genes
 class MuseGnnSettings:
     """The model and the weights of its losses.
 
-    dim : length of a gene's vector; tie : share of it that is common to the datasets of one group
+    dim : numbers per gene; tie : share of its direction that is common to the datasets of one group
+    length : a vector's length is the gene's mean number of partners to this power
     decoder : ``bilinear`` (ours) or ``mlp`` (the paper's)
     share : which datasets share layers: ``modality_tissue`` (the paper's code), ``modality``, ``tissue`` or ``all``
     attention : ``auto``, ``dense`` or ``sparse``; dense_above : density above which ``auto`` is dense
@@ -31,6 +32,7 @@ class MuseGnnSettings:
     section: ClassVar[str] = "genegraph.musegnn"
     dim: int
     tie: float
+    length: float
     decoder: str
     share: str
     attention: str
@@ -144,30 +146,38 @@ class Step:
 def embed(model: MuseGnn, step: Step) -> dict[str, np.ndarray]:
     """Embedding (gene, dim) of every graph.
 
-    With the bilinear decoder, which reads directions only, rows have length 1, and `tie` of each is the mean over
-    the datasets that share layers.
+    The bilinear decoder reads directions only. With it, `tie` of a gene's direction is the mean over the datasets that
+    share layers, and its length is its mean number of partners there (as in a spectral embedding), to the power
+    `length` and relative to the mean.
     """
     with torch.no_grad():
         found = {graph.name: step.encode(model, i).float().cpu().numpy() for i, graph in enumerate(step.graphs)}
     if step.settings.decoder == "mlp":
         return found
-    found = {name: unit_rows(z) for name, z in found.items()}
     groups: dict[str, list[GeneGraph]] = {}
     for graph in step.graphs:
         groups.setdefault(group_of(graph, step.settings.share), []).append(graph)
     for graphs in groups.values():
-        found |= tied(graphs, found, share=step.settings.tie)
+        found |= tied(graphs, found, share=step.settings.tie, length=step.settings.length)
     return found
 
 
-def tied(graphs: list[GeneGraph], embeddings: dict[str, np.ndarray], *, share: float) -> dict[str, np.ndarray]:
-    """Unit vectors (1 - share) x own + share x mean direction of the gene over `graphs`."""
+def tied(
+    graphs: list[GeneGraph], embeddings: dict[str, np.ndarray], *, share: float, length: float
+) -> dict[str, np.ndarray]:
+    """(1 - share) x own + share x mean direction of each gene over `graphs`, of a length by its partners there."""
     names, positions = union_genes(graphs)
     total = np.zeros((len(names), embeddings[graphs[0].name].shape[1]), dtype=np.float32)
+    partners, times = np.zeros(len(names)), np.zeros(len(names))
     for graph, place in zip(graphs, positions, strict=True):
-        total[place] += embeddings[graph.name]
+        total[place] += unit_rows(embeddings[graph.name])
+        partners[place] += 1 + np.diff(graph.adjacency.indptr)
+        times[place] += 1
     mean = unit_rows(total)
+    size = (partners / times) ** length
+    size = (size / size.mean()).astype(np.float32)[:, None]
+    own = {graph.name: unit_rows(embeddings[graph.name]) for graph in graphs}
     return {
-        graph.name: unit_rows((1 - share) * embeddings[graph.name] + share * mean[place])
+        graph.name: size[place] * unit_rows((1 - share) * own[graph.name] + share * mean[place])
         for graph, place in zip(graphs, positions, strict=True)
     }

@@ -43,7 +43,7 @@ class TrainSettings:
 class Trained:
     """A trained model at its best epoch.
 
-    embeddings : dataset -> (gene, dim) float32; with the bilinear decoder rows have length 1
+    embeddings : dataset -> (gene, dim) float32
     state : the weights; curve : (epoch, part, value) rows
     """
 
