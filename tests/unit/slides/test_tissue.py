@@ -2,8 +2,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from unit.slides.pretend import GLASS, PINK, TISSUE
+from PIL import Image
+from unit.slides.pretend import GLASS, PINK, TISSUE, tissue_picture
 
+from histoweave.slides.resample import reduce_whole
 from histoweave.slides.tissue import (
     drop_small,
     find_ink,
@@ -115,3 +117,36 @@ def test_tiny_slides_have_masks_of_their_size(shape):
 def test_union_of_nothing_is_no_number():
     none = np.zeros((3, 3), dtype=bool)
     assert np.isnan(intersection_over_union(none, none))
+
+
+def real_picture(folder, name):
+    with Image.open(folder / "slides/pictures" / name) as picture:
+        glass = Image.new("RGBA", picture.size, "white")
+        glass.alpha_composite(picture.convert("RGBA"))
+    return np.asarray(glass.convert("RGB"))
+
+
+@pytest.mark.parametrize(
+    ("name", "colour"),
+    [
+        ("no-tissue-green-pen.png", lambda r, g, b: (g > r + 25) & (g > b)),
+        ("tcga-red-pen.png", lambda r, g, b: (r > 150) & (g < 80) & (b < 80)),
+    ],
+)
+def test_real_ink_is_kept_out(real_data, name, colour):
+    picture = real_picture(real_data, name)
+    ink = colour(*np.moveaxis(picture.astype(int), 2, 0))
+    found = masks(picture, smallest_ink_um2=50_000, smallest_tissue_um2=20_000)
+    assert ink.mean() > 0.1
+    assert found.tissue[ink].mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["no-tissue.png", "no-tissue-line.png"])
+def test_real_glass_is_no_tissue(real_data, name):
+    assert masks(real_picture(real_data, name), smallest_tissue_um2=20_000).tissue.mean() < 0.005
+
+
+def test_a_planted_outline_is_found():
+    picture, inside = tissue_picture(1200, 1600, seed=4)
+    found = masks(reduce_whole(picture, 16)).tissue
+    assert intersection_over_union(found, inside[8::16, 8::16]) >= 0.95
