@@ -16,7 +16,7 @@ def step_seconds(network, batch, targets, loss, *, steps: int = 3) -> float:
     """Least CPU seconds of a training step."""
     import torch
 
-    optimizer = torch.optim.Adam(network.parameters(), lr=2e-4)
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-4, fused=True)
     best = float("inf")
     for _ in range(steps):
         begin = time.process_time()

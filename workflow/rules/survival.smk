@@ -73,6 +73,14 @@ def model_files(wildcards):
     return [word for part in parts for word in part]
 
 
+def train_options(wildcards):
+    "The model's inputs, its method, and a checkpoint folder that other code never goes on with."
+    method = MODELS[wildcards.model]["method"]
+    code = code_of("survival/train_model", f"histoweave.survival.{method}")
+    folder = f"{SURVIVAL}/checkpoints/{wildcards.model}-{code}"
+    return [*model_files(wildcards), "--method", method, "--checkpoints", folder]
+
+
 rule survival:
     "Every model's out-of-fold risks, and why those with a network or coefficients give them."
     input:
@@ -177,18 +185,17 @@ rule train_model:
     params:
         settings=model_settings,
         groups=settings("survival.gene_groups"),
-        method=lambda wildcards: MODELS[wildcards.model]["method"],
         horizons=config["survival"]["horizons_days"],
         covariates=sorted(INPUTS["covariates"]),
         device=config["survival"]["device"],
-        files=model_files,
+        files=train_options,
         code=lambda w: code_of(
             "survival/train_model", f"histoweave.survival.{MODELS[w.model]['method']}"
         ),
     shell:
         "{STEP}/survival/train_model.py --cohort {input.cohort:q} --folds {input.folds:q} {params.files:q}"
         " --families {input.families:q} --covariates {params.covariates:q} --groups {params.groups:q}"
-        " --model {wildcards.model:q} --method {params.method:q} --horizons {params.horizons:q}"
+        " --model {wildcards.model:q} --horizons {params.horizons:q}"
         " --settings {params.settings:q} --seed {config[seed]} --device {params.device:q}"
         " --risk {output.risk:q} --training {output.training:q} --bundle {output.bundle:q}"
         " --ledger {output.ledger:q} > {log:q} 2>&1"

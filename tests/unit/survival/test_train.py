@@ -115,6 +115,29 @@ def test_balanced_batches_share_the_events():
     assert {len(part) for part in made} == {20}
 
 
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_resumes_bit_for_bit(tmp_path, stop_after):
+    def weights(folder, *, killed):
+        model = Tiny(dropout=0.3)
+        context = Context(1, ("m", "0", "0"), checkpoint_dir=folder)
+
+        def kill(epoch, history):
+            if killed and epoch == stop_after:
+                raise KeyboardInterrupt
+
+        history = train_network(
+            model, *sources(), loss=loss, settings=training(epochs=6), context=context, after_epoch=kill
+        )
+        return torch.cat([p.detach().flatten() for p in model.parameters()]), history
+
+    whole, history = weights(None, killed=False)
+    with pytest.raises(KeyboardInterrupt):
+        weights(tmp_path, killed=True)
+    again, resumed = weights(tmp_path, killed=False)
+    assert torch.equal(whole, again)
+    assert resumed == history
+
+
 def test_nobody_with_an_event_is_refused():
     train, validation = sources()
     train.event[:] = 0

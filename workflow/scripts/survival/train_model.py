@@ -1,6 +1,7 @@
 """Fit one survival model on every fold, and predict each fold's test patients once."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,15 @@ from histoweave import steps
 from histoweave.formats.bundle import FoldState, write_bundle
 from histoweave.formats.ledger import Account
 from histoweave.formats.survival import FOLDS, RISK, TRAINING
-from histoweave.steps_survival import add_inputs, load_cells, load_embedding, load_groups, load_patients
+from histoweave.steps_survival import (
+    add_inputs,
+    checkpoint_folder,
+    load_cells,
+    load_embedding,
+    load_groups,
+    load_patients,
+    note_left_out,
+)
 from histoweave.survival.crossfit import fit_fold
 from histoweave.survival.gene_groups import GroupSettings
 from histoweave.survival.interface import Context
@@ -26,10 +35,9 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--horizons", type=int, nargs="+", required=True, help="days")
     parser.add_argument("--groups", type=json.loads, required=True, help="JSON of survival.gene_groups")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--risk", type=Path, required=True)
-    parser.add_argument("--training", type=Path, required=True)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--ledger", type=Path, required=True)
+    for name in ("risk", "training", "bundle", "ledger"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--checkpoints", type=Path, help="folder from which a killed job goes on; emptied at the end")
     args = parser.parse_args(argv)
     module = method_module(args.method)
     settings = steps.settings_of(module.Settings, args.settings)
@@ -44,15 +52,19 @@ def main(argv: Sequence[str] | None) -> None:
         shared["gene_embedding"] = load_embedding(args.gene_embedding)
     if "cells" in wanted:
         shared["cells"] = load_cells(args.cells)
+    names = ("cohort", "folds", "expression", "alterations", "gene_embedding", "modules")
+    step, inputs = f"survival/train_model {args.method}", {name: getattr(args, name) for name in names}
+    record = steps.provenance(step, settings=settings, seed=args.seed, inputs=inputs)
+    if args.checkpoints and getattr(module, "RESUMES", False):
+        shared["checkpoint_dir"] = checkpoint_folder(args.checkpoints, record)
     results = []
     tables = [rows for _, rows in FOLDS.read(args.folds).groupby(["repeat", "fold"])]
     for roles in steps.progress(tables, what=f"folds of {args.model}"):
         where = (args.model, str(roles["repeat"].iloc[0]), str(roles["fold"].iloc[0]))
         context = Context(args.seed, where, **shared)
         result = fit_fold(patients, roles, module, settings=settings, context=context, horizons_days=args.horizons)
-        _note(account, result.left_out, "/".join(where))
+        note_left_out(account, result.left_out, "/".join(where))
         results.append(result)
-    record = _record(args, settings)
     RISK.write(pd.concat([r.risk for r in results], ignore_index=True), args.risk, provenance=record)
     TRAINING.write(pd.concat([r.training for r in results], ignore_index=True), args.training, provenance=record)
     header = {
@@ -64,23 +76,8 @@ def main(argv: Sequence[str] | None) -> None:
     states = [FoldState(r.repeat, r.fold, *r.fitted.state(), r.train_risk) for r in results]
     write_bundle(args.bundle, header, states, provenance=record)
     account.write(args.ledger, provenance=record)
-
-
-def _note(account: Account, left_out: list, where: str) -> None:
-    """Count each part's patients in and out, with the names left out."""
-    for role in ("train", "validation", "test"):
-        parts = [part for part in left_out if part[0] == role]
-        for _, _, names, reason in parts:
-            account.leave_out("patient", f"{where}/{role}", names, reason)
-        if parts:
-            missing = sum(len(part[2]) for part in parts)
-            account.items("patient", f"{where}/{role}", n_in=parts[0][1], n_out=parts[0][1] - missing)
-
-
-def _record(args, settings: object) -> dict:
-    names = ("cohort", "folds", "expression", "alterations", "gene_embedding", "modules")
-    inputs = {name: getattr(args, name) for name in names}
-    return steps.provenance(f"survival/train_model {args.method}", settings=settings, seed=args.seed, inputs=inputs)
+    if args.checkpoints:
+        shutil.rmtree(args.checkpoints, ignore_errors=True)
 
 
 if __name__ == "__main__":

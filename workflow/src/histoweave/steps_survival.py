@@ -1,8 +1,10 @@
 """What the scripts of the survival stage share: joining their input files to patients, gene groups and cells."""
 
 import argparse
+import hashlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +102,19 @@ def load_cells(paths: Sequence[Path]) -> Cells | None:
     dense = np.concatenate([np.asarray(block.toarray() if hasattr(block, "toarray") else block) for block in counts])
     kinds = pd.concat([part.obs["cell_type"].astype(str) for part in parts])
     return Cells(dense.astype(np.float32), tuple(shared), kinds.to_numpy(str))
+
+
+def checkpoint_folder(base: Path, record: Mapping) -> Path:
+    """Folder of checkpoints of just these settings, seed and inputs; others are never gone on with."""
+    return base / hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def note_left_out(account: Account, left_out: list, where: str) -> None:
+    """Count each part's patients in and out, with the names left out."""
+    for role in ("train", "validation", "test"):
+        parts = [part for part in left_out if part[0] == role]
+        for _, _, names, reason in parts:
+            account.leave_out("patient", f"{where}/{role}", names, reason)
+        if parts:
+            missing = sum(len(part[2]) for part in parts)
+            account.items("patient", f"{where}/{role}", n_in=parts[0][1], n_out=parts[0][1] - missing)

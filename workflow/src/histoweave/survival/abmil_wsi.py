@@ -24,6 +24,7 @@ from histoweave.survival.network import NetworkFitted, fit_cox_network, no_vecto
 from histoweave.survival.train import Outputs, TrainSettings
 
 NAME = "abmil_wsi"
+RESUMES = True
 NEEDS_TRAIN = NEEDS_PREDICT = frozenset({SLIDE})
 
 

@@ -52,7 +52,11 @@ def fit_fold(
     frame["train_median"] = float(np.median(train_risk))
     for column, day in enumerate(horizons_days):
         frame[f"survival_{int(day)}"] = prediction.survival[:, column]
-    if not np.isfinite(frame.drop(columns="patient").to_numpy(float)).all():
+    numbers = [name for name in frame if name != "patient"]
+    for name, values in prediction.more.items():  # e.g. the risk of one branch; NaN where a modality is missing
+        if values.ndim == 1:
+            frame[name] = values
+    if not np.isfinite(frame[numbers].to_numpy(float)).all():
         msg = f"{'/'.join(context.names)}: a predicted risk is not a finite number. Lower the model's learning rate."
         raise InputError(msg)
     training = pd.DataFrame(list(fitted.history), columns=["epoch", "part", "quantity", "value"])

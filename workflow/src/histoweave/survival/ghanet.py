@@ -56,6 +56,7 @@ from histoweave.survival.profiles import ProfileScale
 from histoweave.survival.train import Outputs, TrainSettings, train_network
 
 NAME = "ghanet"
+RESUMES = True
 NEEDS_TRAIN = NEEDS_PREDICT = frozenset({SLIDE})
 USES = frozenset({"gene_groups"})
 

@@ -30,6 +30,7 @@ from histoweave.survival.snn_rna import profile_vectors, snn_layers
 from histoweave.survival.train import Outputs, TrainSettings
 
 NAME = "mcat"
+RESUMES = True
 NEEDS_TRAIN = NEEDS_PREDICT = frozenset({SLIDE, EXPRESSION})
 USES = frozenset({"gene_groups"})
 

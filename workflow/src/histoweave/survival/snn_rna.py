@@ -21,6 +21,7 @@ from histoweave.survival.profiles import ProfileScale
 from histoweave.survival.train import Outputs, TrainSettings
 
 NAME = "snn_rna"
+RESUMES = True
 NEEDS_TRAIN = NEEDS_PREDICT = frozenset({EXPRESSION})
 
 

@@ -85,10 +85,12 @@ def train_network(
         msg = f"{'/'.join(context.names)}: none of the {len(train)} training patients had an event. Use other folds."
         raise InputError(msg)
     groups = list(parameters or [{"params": list(model.parameters())}])
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     run = _Run(model, optimizer, settings, context)
     torch.manual_seed(derive_seed(context.seed, *context.names, "dropout"))
-    for epoch in range(1, settings.epochs + 1):
+    for epoch in range(run.resume() + 1, settings.epochs + 1):
+        if run.is_over(epoch - 1):
+            break
         rng = generator(context.seed, *context.names, "epoch", epoch)
         model.train()
         values, notes = [], []
@@ -103,8 +105,7 @@ def train_network(
         run.close_epoch(epoch, float(np.mean(values)), validation, judge or loss, monitor)
         if after_epoch is not None:
             after_epoch(epoch, run.history)
-        if run.is_over(epoch):
-            break
+        run.save(epoch)
     run.restore_best()
     return run.history
 
@@ -199,6 +200,8 @@ class _Run:
         self.best = np.inf
         self.best_epoch = 0
         self.best_weights: dict[str, torch.Tensor] | None = None
+        folder = context.checkpoint_dir
+        self.path = None if folder is None else folder / f"{'_'.join(context.names).replace(' ', '_')}.pt"
 
     def note_means(self, epoch: int, notes: Sequence[Mapping[str, float]]) -> None:
         """Note the mean over the epoch's batches of what `before_step` returned."""
@@ -233,6 +236,36 @@ class _Run:
 
     def _note(self, epoch: int, part: str, quantity: str, value: float) -> None:
         self.history.append({"epoch": epoch, "part": part, "quantity": quantity, "value": value})
+
+    def save(self, epoch: int) -> None:
+        """Write what `resume` needs, whole or not at all; without a checkpoint folder nothing."""
+        if self.path is None:
+            return
+        state = {
+            "epoch": epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best_weights": self.best_weights,
+            "best": [float(self.best), self.best_epoch],
+            "history": self.history,
+            "dropout": torch.get_rng_state(),
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".part")
+        torch.save(state, temporary)
+        temporary.replace(self.path)
+
+    def resume(self) -> int:
+        """Go on where a killed fit stopped, bit for bit; returns the last finished epoch, 0 without a checkpoint."""
+        if self.path is None or not self.path.exists():
+            return 0
+        state = torch.load(self.path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best_weights, self.history = state["best_weights"], state["history"]
+        self.best, self.best_epoch = state["best"]
+        torch.set_rng_state(state["dropout"])
+        return int(state["epoch"])
 
     def is_over(self, epoch: int) -> bool:
         """Whether `patience` epochs went by without a better one."""
