@@ -19,6 +19,7 @@ LIMITS = {(4, 1000, "bilinear"): (0.35, 1.0), (8, 2000, "bilinear"): (1.0, 2.5)}
 def graphs_of(number: int, genes: int) -> list:
     """Random graphs with modules."""
     import numpy as np
+
     from histoweave.genegraph.graph import GeneGraph, symmetric
 
     made = []
@@ -36,6 +37,7 @@ def graphs_of(number: int, genes: int) -> list:
 def one(number: int, genes: int, decoder: str) -> None:
     """Time steps of one case; peak memory is that of the process."""
     import torch
+
     from histoweave.genegraph.step import MuseGnnSettings, Step, build_model
     from histoweave.genegraph.train import TrainSettings, optimiser_of, partner_of
 

@@ -15,6 +15,7 @@ def one(graphs: list, *, seed: int, epochs: int, sections: dict) -> "object":
     """Metrics of one seed: another split, other weights."""
     import pandas as pd
     import torch
+
     from histoweave.genegraph.controls import METHODS
     from histoweave.genegraph.heldout import split_edges
     from histoweave.genegraph.judge import judge
@@ -37,6 +38,9 @@ def main() -> None:
     import numpy as np
     import pandas as pd
     import torch
+    from hwrules.config import fill_defaults, load_schema
+    from scipy.stats import t
+
     from histoweave import steps
     from histoweave.formats.genegraph import read_graph
     from histoweave.genegraph.graph import GeneGraph
@@ -44,8 +48,6 @@ def main() -> None:
     from histoweave.genegraph.judge import MetricSettings
     from histoweave.genegraph.step import MuseGnnSettings
     from histoweave.genegraph.train import TrainSettings
-    from hwrules.config import fill_defaults, load_schema
-    from scipy.stats import t
 
     torch.set_num_threads(1)
     epochs, seeds = int(sys.argv[1]), int(sys.argv[2])
