@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
+from histoweave.errors import InputError
+
 
 class Blocks(Protocol):
     """Counts (cell, gene), readable block by block.
@@ -89,3 +91,11 @@ def depths(blocks: Blocks) -> np.ndarray:
     for rows, counts in blocks:
         total[rows] = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     return total
+
+
+def check_depth(depth: np.ndarray) -> None:
+    """Raise InputError unless every cell has depth > 0."""
+    empty = ~(depth > 0)
+    if empty.any():
+        msg = f"{empty.sum()} of {len(depth)} cells have no counts (first: row {int(empty.argmax())}). "
+        raise InputError(msg + "Raise expression.qc.<modality>.min_counts to drop them.")

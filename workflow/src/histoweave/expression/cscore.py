@@ -25,7 +25,7 @@ import numpy as np
 from scipy import sparse, special
 from scipy.linalg.blas import dsyrk
 
-from histoweave.errors import InputError
+from histoweave.expression.blocks import check_depth
 from histoweave.expression.pvalues import benjamini_hochberg
 
 TOLERANCE = 0.05
@@ -97,14 +97,6 @@ def cscore(counts: sparse.spmatrix | np.ndarray, depth: np.ndarray, *, convergen
     with np.errstate(invalid="ignore"):
         p_value = special.erfc(np.abs(statistic) / np.sqrt(2))
     return Coexpression(correlation, raw, statistic, p_value, moments, flag_genes(moments))
-
-
-def check_depth(depth: np.ndarray) -> None:
-    """Raise InputError unless every cell has depth > 0."""
-    empty = ~(depth > 0)
-    if empty.any():
-        msg = f"{empty.sum()} of {len(depth)} cells have no counts (first: row {int(empty.argmax())}). "
-        raise InputError(msg + "Raise expression.qc.<modality>.min_counts to drop them.")
 
 
 def upper_triangle(result: Coexpression, *, edges: EdgeSettings) -> dict[str, np.ndarray]:

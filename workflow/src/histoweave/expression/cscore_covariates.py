@@ -17,6 +17,7 @@ from scipy import sparse, special
 
 from histoweave.errors import InputError
 from histoweave.expression import cscore as plain
+from histoweave.expression.blocks import check_depth
 from histoweave.expression.cscore import Coexpression, Moments
 
 
@@ -29,7 +30,7 @@ def cscore_with_covariates(
     """
     x = sparse.csr_matrix(counts, dtype=np.float64).T.toarray()  # (gene, cell)
     s = np.asarray(depth, dtype=np.float64)
-    plain.check_depth(s)
+    check_depth(s)
     columns = _columns(covariates)
     first, second = s[:, None] * columns, s[:, None] ** 2 * columns
     moments, fitted = _fit(x, s, first, second, convergence=convergence)

@@ -26,7 +26,7 @@ import pandas as pd
 from scipy import sparse
 
 from histoweave.errors import InputError
-from histoweave.expression.blocks import Blocks, Subset, gather
+from histoweave.expression.blocks import Blocks, Subset, check_depth, gather
 from histoweave.expression.count_glm import gene_block, poisson_regression, theta_ml
 from histoweave.expression.overdispersion import fit_offset_model
 from histoweave.expression.smoothing import bandwidth_sj, kernel_smooth, outliers
@@ -133,14 +133,6 @@ def draw_evenly(x: np.ndarray, number: int, generator: np.random.Generator) -> n
     density = np.exp(-0.5 * ((grid[:, None] - x) / width) ** 2).sum(axis=1)
     weight = 1 / np.interp(x, grid, density)
     return np.sort(generator.choice(len(x), number, replace=False, p=weight / weight.sum()))
-
-
-def check_depth(depth: np.ndarray) -> None:
-    """Raise InputError unless every cell has counts."""
-    empty = ~(depth > 0)
-    if empty.any():
-        msg = f"{empty.sum()} of {len(depth)} cells have no counts (first: row {int(empty.argmax())}). "
-        raise InputError(msg + "Raise expression.qc.<modality>.min_counts to drop them.")
 
 
 def gene_stats(counts: Blocks) -> GeneStats:

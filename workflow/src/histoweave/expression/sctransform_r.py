@@ -10,8 +10,8 @@ import pandas as pd
 from scipy import sparse
 
 from histoweave.errors import InputError
-from histoweave.expression.blocks import Blocks, Subset, gather
-from histoweave.expression.sctransform import Model, check_depth, gene_stats, variance_floor
+from histoweave.expression.blocks import Blocks, Subset, check_depth, gather
+from histoweave.expression.sctransform import Model, gene_stats, variance_floor
 
 _R_SEED = 1448145  # Seurat's
 
