@@ -1,4 +1,9 @@
+import sys
+
 import pytest
+from architecture.sources import ROOT
+
+sys.path.insert(0, str(ROOT / "workflow/rules"))
 from hwrules.findings import FAIL, OK, WARN, Finding, fails, first_of, refuse, table
 
 FINDINGS = [Finding(OK, "tables", "rows", "3 slides"), Finding(FAIL, "files", "slides", "1 of 3\ncannot be used")]

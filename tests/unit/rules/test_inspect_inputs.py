@@ -1,6 +1,11 @@
+import sys
+
 import h5py
 import numpy as np
 import pytest
+from architecture.sources import ROOT
+
+sys.path.insert(0, str(ROOT / "workflow/rules"))
 from hwrules import inspect_inputs as inputs
 from hwrules.findings import FAIL, NOTE, OK, WARN
 

@@ -1,9 +1,13 @@
 import os
 import shutil
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from architecture.sources import ROOT
+
+sys.path.insert(0, str(ROOT / "workflow/rules"))
 from hwrules import inspect_machine as machine
 from hwrules.findings import FAIL, NOTE, OK, WARN
 
