@@ -10,7 +10,7 @@ import pandas as pd
 from histoweave import steps
 from histoweave.formats.ledger import Account
 from histoweave.formats.slides import ENCODING, QC, read_picture, slide_files, write_picture
-from histoweave.slides.qc_page import contact_sheet
+from histoweave.slides.qc_page import PANEL, contact_sheet
 from histoweave.slides.resample import reduce_whole
 
 
@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None) -> None:
 
 
 def read_page(folder: Path, row: Any) -> np.ndarray | None:
-    """Small picture of a slide's page, or of none."""
+    """Small picture of a slide's page without its words; None where there is no page."""
     page = None if row.status == "failed" else read_picture(slide_files(folder, row.slide)["page"])
-    return None if page is None else reduce_whole(page, max(max(page.shape) // 360, 1))
+    return None if page is None else reduce_whole(page[:, :-PANEL], max(max(page.shape) // 360, 1))
 
 
 if __name__ == "__main__":

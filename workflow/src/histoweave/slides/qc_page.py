@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 COLOURS = {"ok": (0, 90, 200), "blurred": (240, 140, 0), "folded": (200, 0, 60), "unreadable": (0, 0, 0)}
 _OUTLINE = (0, 140, 60)
 _TEXT = (30, 30, 30)
-_PANEL = 300
+PANEL = 300
 _LINE = 20
 
 
@@ -28,7 +28,7 @@ def draw_page(
     side : of a tile, level-0 px
     """
     height, width = thumbnail.shape[:2]
-    page = Image.new("RGB", (width + _PANEL, max(height, _LINE * (len(facts) + len(COLOURS) + 3))), "white")
+    page = Image.new("RGB", (width + PANEL, max(height, _LINE * (len(facts) + len(COLOURS) + 3))), "white")
     page.paste(Image.fromarray(thumbnail))
     draw = ImageDraw.Draw(page)
     length = max(side / downsample - 1, 1)
