@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=workflow/plugins $(BIN)/snakemake --logger histoweave --cores $(CORES)
 SOURCES := Snakefile workflow/rules
 
-.PHONY: help demo test lint bench env env-dev env-r real faults cluster-up cluster-down clean
+.PHONY: help demo test lint bench env env-dev env-r real faults cluster-up cluster-down cluster-test clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
 
@@ -39,6 +39,12 @@ cluster-up:  ## a real Slurm on this machine (Debian, root), for trying the prof
 
 cluster-down:  ## and its end
 	bash tests/cluster/cluster_down.sh
+
+cluster-test: env-dev  ## the workflow on that Slurm: cancelled, refused, out of time, node gone
+	$(BIN)/python -m pytest tests/cluster
+
+faults: env-dev  ## every stage killed and every stage's disk filled, then the same bytes
+	$(BIN)/python -m pytest tests/faults
 
 clean:  ## remove the demo's results and simulated input
 	rm -rf results demo-data

@@ -23,6 +23,7 @@ include: "workflow/rules/genegraph.smk"  # graphs                 -> gene embedd
 include: "workflow/rules/survival.smk"  # features + bulk + embedding + follow-up -> risk per patient, fold and model
 include: "workflow/rules/evaluation.smk"  # risks + follow-up      -> metrics with intervals, comparisons
 include: "workflow/rules/report.smk"  # tables                 -> one report
+include: "workflow/rules/doctor.smk"  # config, files, machine -> what would fail, before anything runs
 
 
 rule all:

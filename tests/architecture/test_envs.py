@@ -39,7 +39,7 @@ def needed(stage: str) -> set[str]:
     """Packages that the stage's scripts import, through the library too."""
     files = set().union(*(closure(script) for script in (SCRIPTS / stage).glob("*.py")))
     modules = {name.split(".")[0] for file in files for name in imports(file)}
-    outside = modules - set(sys.stdlib_module_names) - {"histoweave"}
+    outside = modules - set(sys.stdlib_module_names) - {"histoweave", "hwrules"}
     return {PACKAGE_OF.get(name, name) for name in outside}
 
 

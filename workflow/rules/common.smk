@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(workflow.current_basedir))
 from hwrules.code import CodeIndex
 from hwrules.config import BadInput, check_config, section_of
+from hwrules.findings import refuse
 from hwrules.tables import check_endpoint, check_files, read_table
 from snakemake.settings.types import DeploymentMethod
 
@@ -31,7 +32,9 @@ def checked_inputs(given):
             for name in ("slides", "patients", "datasets")
         }
         if not any(tables.values()):
-            raise BadInput(f"{source}: inputs: no table is given; set inputs.slides, inputs.patients or inputs.datasets.")
+            raise BadInput(
+                f"{source}: inputs: no table is given; set inputs.slides, inputs.patients or inputs.datasets."
+            )
         if workflow.is_main_process:
             made_in = (full.get("simulate") or {}).get("folder")
             check_endpoint(paths["patients"], tables["patients"], paths["endpoint"])
@@ -43,8 +46,7 @@ def checked_inputs(given):
             )
         return full, tables
     except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        refuse(error, targets=sys.argv)
 
 
 def settings(*sections):

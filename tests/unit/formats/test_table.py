@@ -1,5 +1,6 @@
 """Parquet tables carry their kind, and are refused where it is another."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -61,3 +62,16 @@ def test_a_missing_column_is_refused_when_written(tmp_path):
     with pytest.raises(InputError, match=r"1 column\(s\) missing: 'size'"):
         KIND.write(FRAME.drop(columns="size"), tmp_path / "t.parquet", provenance={})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    kind = TableKind("numbers", 1, {"x": "float"})
+    path = tmp_path / "x.parquet"
+    kind.write(pd.DataFrame({"x": np.random.default_rng(1).random(5000)}), path, provenance={})
+    whole = path.read_bytes()
+    for place in range(1000, len(whole) - 5000, 4001):
+        content = bytearray(whole)
+        content[place] ^= 1
+        path.write_bytes(bytes(content))
+        with pytest.raises(InputError, match="is not a readable Parquet file"):
+            kind.read(path)

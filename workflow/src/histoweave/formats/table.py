@@ -52,12 +52,12 @@ class TableKind:
         extra = {"provenance": dict(provenance), **more}
         meta |= {key: json.dumps(value, sort_keys=True) for key, value in extra.items()}
         with replacing(path) as temporary:
-            pq.write_table(table.replace_schema_metadata(meta), temporary, compression="zstd")
+            pq.write_table(table.replace_schema_metadata(meta), temporary, compression="zstd", write_page_checksum=True)
 
     def read(self, path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
         """Read the table at `path`; raises InputError if it is of another kind, version or damaged."""
         try:
-            table = pq.read_table(path, columns=columns)
+            table = pq.read_table(path, columns=columns, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
             msg = f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}). Remove it and run again."
             raise InputError(msg) from error
