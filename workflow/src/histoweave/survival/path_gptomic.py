@@ -269,6 +269,10 @@ class FittedPathGptomic:
     n_features: int
     history: tuple[Mapping, ...]
 
+    def source(self, patients: Patients) -> BatchSource:
+        """Batches of `patients` as the networks take them."""
+        return self.inputs.source(patients, device=next(self.networks[0].parameters()).device)
+
     def predict(self, patients: Patients, horizons_days: Sequence[float]) -> Prediction:
         """Risk and survival of every patient with one of the model's modalities; the mean over members.
 
@@ -277,8 +281,7 @@ class FittedPathGptomic:
         deconvolved cell-type proportions.
         """
         patients.require(needs(self.settings).predict, method="path_gptomic")
-        device = next(self.networks[0].parameters()).device
-        source = self.inputs.source(patients, device=device)
+        source = self.source(patients)
         has = {f"has_{name}": source.vectors[f"has_{name}"].numpy() > 0 for name in BRANCHES}
         parts = []
         for network, baselines in zip(self.networks, self.baselines, strict=True):
@@ -292,7 +295,7 @@ class FittedPathGptomic:
     @torch.no_grad()
     def attention(self, patients: Patients) -> list[np.ndarray]:
         """Per patient the (tile,) attention, which sums to 1, as the mean over members; empty without a slide."""
-        source = self.inputs.source(patients, device=next(self.networks[0].parameters()).device)
+        source = self.source(patients)
         found = []
         for one in range(len(patients)):
             batch = source.batch([one])
