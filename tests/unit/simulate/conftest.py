@@ -7,7 +7,7 @@ from histoweave.simulate.settings import SimulateSettings
 DEMO = SimulateSettings(
     folder="demo-data",
     seed=10,
-    patients=150,
+    patients=200,
     event_share=0.6,
     trait_effect=1.3,
     module_effect=1.3,

@@ -19,7 +19,9 @@ def test_draws_are_exactly_uncorrelated():
 
 
 def test_sites_are_even_and_ids_sorted(cohort):
-    assert cohort.patients["site"].value_counts().to_dict() == dict.fromkeys(SITES, 25)
+    counts = cohort.patients["site"].value_counts()
+    assert set(counts.index) == set(SITES)
+    assert counts.max() - counts.min() <= 1
     assert cohort.patients["patient"].is_monotonic_increasing
     assert (cohort.patients["patient"] == cohort.truth["patient"]).all()
 
