@@ -22,7 +22,7 @@ def test_rule_form(name):
     assert re.match(r'\s+("|name:)', body), "a rule opens with one line that says what it does"
     assert body.rstrip().count("\n") + 2 <= 40
     stage = path.stem
-    assert f"{{STEP}}/{stage}/{name}.py" in body
+    assert f"PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/{stage}/{name}.py" in body
     assert (SCRIPTS / stage / f"{name}.py").is_file()
     assert f'code_of("{stage}/{name}"' in body.replace("\n", "").replace(" ", "")
     assert "mem_mb" in body
@@ -50,9 +50,9 @@ def test_each_stage_word_is_a_target():
 
 def test_names_of_rule_files_do_not_clash():
     owner = {}
-    for path in RULES.glob("*.smk"):
+    for path in RULES.rglob("*.smk"):
         for name in set(re.findall(r"(?m)^(?:def )?([A-Za-z_]\w*)(?: = |\()", path.read_text())):
             assert name not in owner, (
-                f"{name} of {path.name} would overwrite that of {owner[name]}: all rule files share names"
+                f"{name} of {path} would overwrite that of {owner[name]}: all rule files share names"
             )
-            owner[name] = path.name
+            owner[name] = str(path.relative_to(RULES))

@@ -1,4 +1,4 @@
-# What every rule file uses: the checked config and tables, and how a rule calls its script.
+# What all rule files use, that is the checked config and tables, and the surroundings of their commands.
 import hashlib
 import json
 import shlex
@@ -86,15 +86,16 @@ BATCHES = sorted({batch_of(slide) for slide in SLIDES})
 
 code_of = CodeIndex(ROOT / "workflow/src", ROOT / "workflow/scripts").code_of
 
-# With --sdm conda the environment's python is first on the path; otherwise it is the one that runs Snakemake.
-CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-PYTHON = "python" if CONDA else shlex.quote(sys.executable)
 # One thread per process: a result must not depend on the number of cores. Speed comes from processes.
-STEP = (
-    "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1"
-    f" PYTHONHASHSEED=0 PYTHONNOUSERSITE=1 PYTHONPATH={shlex.quote(str(HERE / 'workflow/src'))}"
-    f" {PYTHON} -P {shlex.quote(str(HERE / 'workflow/scripts'))}"
+ONE_THREAD = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 PYTHONHASHSEED=0"
+# With --sdm conda the environment's python comes first on the path; otherwise the one that runs Snakemake.
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+OWN_PATH = (
+    ""
+    if CONDA
+    else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 )
+shell.prefix(f"export {ONE_THREAD}; {OWN_PATH}")
 
 
 wildcard_constraints:

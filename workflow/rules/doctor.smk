@@ -22,7 +22,7 @@ rule doctor:
         code=code_of("doctor/doctor"),
         environments="conda" if CONDA else "here",
     shell:
-        "{STEP}/doctor/doctor.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/doctor/doctor.py"
         " --config {params.settings:q}"
         " --environments {params.environments:q}"
         " 2>&1 | tee {log:q}"

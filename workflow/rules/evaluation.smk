@@ -54,13 +54,14 @@ rule score_models:
         mem_mb=grow(2000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings(
             "evaluation.metrics", "evaluation.bootstrap", "evaluation.calibration"
         ),
         code=code_of("evaluation/score_models"),
     shell:
-        "{STEP}/evaluation/score_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
-        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/score_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
         " --metrics {output.metrics:q}"
         " --fold-metrics {output.fold_metrics:q}"
         " --draws {output.draws:q}"
@@ -85,13 +86,14 @@ rule compare_models:
         mem_mb=grow(2000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings(
             "evaluation.metrics", "evaluation.bootstrap", "evaluation.compare"
         ),
         code=code_of("evaluation/compare_models"),
     shell:
-        "{STEP}/evaluation/compare_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
-        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/compare_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
         " --out {output.out:q}"
         " > {log:q} 2>&1"
 
@@ -115,11 +117,12 @@ rule estimate_curves:
         mem_mb=grow(1000),
         runtime=minutes(15),
     params:
+        seed=config["seed"],
         settings=settings("evaluation.curves", "evaluation.bootstrap"),
         code=code_of("evaluation/estimate_curves"),
     shell:
-        "{STEP}/evaluation/estimate_curves.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
-        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/estimate_curves.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
         " --kaplan-meier {output.kaplan_meier:q}"
         " --at-risk {output.at_risk:q}"
         " --logrank {output.logrank:q}"
@@ -145,6 +148,7 @@ rule check_calibration:
         mem_mb=grow(1000),
         runtime=minutes(15),
     params:
+        seed=config["seed"],
         settings=settings(
             "evaluation.metrics",
             "evaluation.bootstrap",
@@ -153,8 +157,8 @@ rule check_calibration:
         ),
         code=code_of("evaluation/check_calibration"),
     shell:
-        "{STEP}/evaluation/check_calibration.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
-        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/check_calibration.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
         " --calibration {output.calibration:q}"
         " --d-calibration {output.d_calibration:q}"
         " --decision {output.decision:q}"
@@ -180,13 +184,14 @@ rule estimate_hazards:
         mem_mb=grow(2000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings(
             "evaluation.bootstrap", "evaluation.hazards", "evaluation.subgroups"
         ),
         code=code_of("evaluation/estimate_hazards"),
     shell:
-        "{STEP}/evaluation/estimate_hazards.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
-        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/estimate_hazards.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
         " --hazard-ratios {output.hazard_ratios:q}"
         " --added-value {output.added_value:q}"
         " --subgroups {output.subgroups:q}"
@@ -216,12 +221,13 @@ rule audit_models:
         mem_mb=grow(8000),
         runtime=minutes(120),
     params:
+        seed=config["seed"],
         settings=settings("evaluation.bootstrap", "evaluation.audits"),
         features=f"{RESULTS}/slides/features" if SLIDES else [],
         code=code_of("evaluation/audit_models"),
     shell:
-        "{STEP}/evaluation/audit_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
-        " --settings {params.settings:q} --seed {config[seed]} --threads {threads}"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/audit_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
         " --features {params.features:q} --expression {input.expression:q}"
         " --out {output.out:q}"
         " > {log:q} 2>&1"
@@ -248,6 +254,7 @@ rule validate_models:
         mem_mb=grow(2000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings(
             "evaluation.metrics", "evaluation.bootstrap", "evaluation.calibration"
         ),
@@ -255,9 +262,9 @@ rule validate_models:
         models=[row["model"] for row in COHORTS.values()],
         code=code_of("evaluation/validate_models"),
     shell:
-        "{STEP}/evaluation/validate_models.py --cohort {input.cohort:q}"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/validate_models.py --cohort {input.cohort:q}"
         " --names {params.cohorts:q} --models {params.models:q}"
         " --predictions {input.predictions:q} --patients {input.patients:q}"
-        " --settings {params.settings:q} --seed {config[seed]}"
+        " --settings {params.settings:q} --seed {params.seed:q}"
         " --metrics {output.metrics:q} --calibration {output.calibration:q} --ledger {output.ledger:q}"
         " > {log:q} 2>&1"

@@ -1,8 +1,7 @@
 # IN    counts per dataset (h5ad of inputs.datasets): single-cell RNA, gene activity, or spots with coordinates
 # OUT   expression/{dataset}/counts.h5ad, residuals.h5ad, coexpression.parquet; spatial_genes.parquet of spatial ones
 # STEPS qc_counts -> rank_spatial_genes (spatial) -> compute_residuals -> estimate_coexpression
-
-SPATIAL = [name for name, row in DATASETS.items() if row["modality"] == "spatial"]
+include: "functions/expression.smk"
 
 
 rule expression:
@@ -18,34 +17,6 @@ rule expression:
             results=RESULTS,
             dataset=SPATIAL,
         ),
-
-
-def annotation_of(wildcards):
-    "The table of genes that peaks are summed to; scATAC datasets only."
-    path = config["expression"]["peaks"]["annotation"]
-    return path if path and DATASETS[wildcards.dataset]["modality"] == "scatac" else []
-
-
-def about_dataset(wildcards, input):
-    "Options that say what datasets.tsv says of a dataset."
-    row = DATASETS[wildcards.dataset]
-    names = ["modality", "tissue", "species", "cell_type_column"]
-    given = {name: row[name] for name in names if row.get(name)}
-    if input.annotation:
-        given["annotation"] = input.annotation
-    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
-
-
-def spatial_genes_of(wildcards):
-    "The ranking that a spatial dataset takes its genes from; nothing for the others."
-    if wildcards.dataset not in SPATIAL:
-        return []
-    return f"{RESULTS}/expression/{wildcards.dataset}/spatial_genes.parquet"
-
-
-def spatial_option(wildcards, input):
-    "The ranking as an option of the script."
-    return ["--spatial-genes", input.spatial_genes] if input.spatial_genes else []
 
 
 rule qc_counts:
@@ -67,16 +38,17 @@ rule qc_counts:
         mem_mb=grow(4000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings("expression.qc", "expression.peaks", "expression.memory_gb"),
         code=code_of("expression/qc_counts"),
         about=about_dataset,
     shell:
-        "{STEP}/expression/qc_counts.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/expression/qc_counts.py"
         " --data {input.data:q}"
         " --dataset {wildcards.dataset:q}"
         " {params.about:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.counts:q}"
         " --ledger {output.ledger:q}"
         " > {log:q} 2>&1"
@@ -99,13 +71,14 @@ rule rank_spatial_genes:
         mem_mb=grow(4000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings("expression.sparkx", "expression.memory_gb"),
         code=code_of("expression/rank_spatial_genes"),
     shell:
-        "{STEP}/expression/rank_spatial_genes.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/expression/rank_spatial_genes.py"
         " --counts {input.counts:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"
 
@@ -129,17 +102,18 @@ rule compute_residuals:
         mem_mb=grow(8000),
         runtime=minutes(60),
     params:
+        seed=config["seed"],
         settings=settings(
             "expression.sctransform", "expression.hvg", "expression.memory_gb"
         ),
         code=code_of("expression/compute_residuals"),
         spatial=spatial_option,
     shell:
-        "{STEP}/expression/compute_residuals.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/expression/compute_residuals.py"
         " --counts {input.counts:q}"
         " {params.spatial:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.residuals:q}"
         " --ledger {output.ledger:q}"
         " > {log:q} 2>&1"
@@ -165,16 +139,17 @@ rule estimate_coexpression:
         mem_mb=grow(8000),
         runtime=minutes(60),
     params:
+        seed=config["seed"],
         settings=settings(
             "expression.cscore", "expression.edges", "expression.memory_gb"
         ),
         code=code_of("expression/estimate_coexpression"),
     shell:
-        "{STEP}/expression/estimate_coexpression.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/expression/estimate_coexpression.py"
         " --counts {input.counts:q}"
         " --residuals {input.residuals:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.table:q}"
         " --genes {output.genes:q}"
         " --ledger {output.ledger:q}"

@@ -44,6 +44,7 @@ rule build_graph:
         mem_mb=grow(4000),
         runtime=minutes(20),
     params:
+        seed=config["seed"],
         settings=settings("genegraph.graph"),
         code=code_of("genegraph/build_graph"),
         modality=lambda wildcards: DATASETS[wildcards.dataset]["modality"],
@@ -51,7 +52,7 @@ rule build_graph:
         species=lambda wildcards: DATASETS[wildcards.dataset].get("species")
         or "unknown",
     shell:
-        "{STEP}/genegraph/build_graph.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/genegraph/build_graph.py"
         " --residuals {input.residuals:q}"
         " --coexpression {input.coexpression:q}"
         " --dataset {wildcards.dataset:q}"
@@ -59,7 +60,7 @@ rule build_graph:
         " --tissue {params.tissue:q}"
         " --species {params.species:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.graph:q}"
         " --ledger {output.ledger:q}"
         " > {log:q} 2>&1"
@@ -85,13 +86,14 @@ rule train_embedding:
         mem_mb=grow(8000),
         runtime=minutes(240),
     params:
+        seed=config["seed"],
         settings=settings("genegraph.held_out", "genegraph.musegnn", "genegraph.train"),
         code=code_of("genegraph/train_embedding"),
     shell:
-        "{STEP}/genegraph/train_embedding.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/genegraph/train_embedding.py"
         " --graphs {input.graphs:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.embedding:q}"
         " --weights {output.weights:q}"
         " --curve {output.curve:q}"
@@ -118,13 +120,14 @@ rule find_modules:
         mem_mb=grow(4000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings("genegraph.modules"),
         code=code_of("genegraph/find_modules"),
     shell:
-        "{STEP}/genegraph/find_modules.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/genegraph/find_modules.py"
         " --embedding {input.embedding:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --gene-embedding {output.genes:q}"
         " --tissue-embedding {output.tissues:q}"
         " --modules {output.modules:q}"
@@ -150,16 +153,17 @@ rule measure_embedding:
         mem_mb=grow(8000),
         runtime=minutes(60),
     params:
+        seed=config["seed"],
         settings=settings(
             "genegraph.baselines", "genegraph.held_out", "genegraph.metrics"
         ),
         code=code_of("genegraph/measure_embedding"),
     shell:
-        "{STEP}/genegraph/measure_embedding.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/genegraph/measure_embedding.py"
         " --graphs {input.graphs:q}"
         " --embedding {input.embedding:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"
 
@@ -185,10 +189,11 @@ rule test_gene_sets:
         mem_mb=grow(4000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings("genegraph.gene_sets"),
         code=code_of("genegraph/test_gene_sets"),
     shell:
-        "{STEP}/genegraph/test_gene_sets.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/genegraph/test_gene_sets.py"
         " --gene-embedding {input.genes:q}"
         " --modules {input.modules:q}"
         " --gmt {input.gmt:q}"
@@ -196,7 +201,7 @@ rule test_gene_sets:
         " --probes {output.probes:q}"
         " --ledger {output.ledger:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " > {log:q} 2>&1"
 
 
@@ -218,15 +223,16 @@ rule compare_conditions:
         mem_mb=grow(4000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings("genegraph.differential"),
         code=code_of("genegraph/compare_conditions"),
     shell:
-        "{STEP}/genegraph/compare_conditions.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/genegraph/compare_conditions.py"
         " --graphs {input.graphs:q}"
         " --embedding {input.embedding:q}"
         " --out {output.table:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " > {log:q} 2>&1"
 
 
@@ -250,17 +256,18 @@ rule predict_function:
         mem_mb=grow(4000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings("genegraph.gene_function"),
         code=code_of("genegraph/predict_function"),
     shell:
-        "{STEP}/genegraph/predict_function.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/genegraph/predict_function.py"
         " --gene-embedding {input.genes:q}"
         " --labels {input.labels:q}"
         " --scores {output.scores:q}"
         " --predictions {output.predictions:q}"
         " --ledger {output.ledger:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " > {log:q} 2>&1"
 
 
@@ -282,13 +289,14 @@ rule compare_species:
         mem_mb=grow(4000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
         settings=settings("genegraph.orthology"),
         code=code_of("genegraph/compare_species"),
     shell:
-        "{STEP}/genegraph/compare_species.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/genegraph/compare_species.py"
         " --embedding {input.embedding:q}"
         " --orthologues {input.orthologues:q}"
         " --out {output.table:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " > {log:q} 2>&1"

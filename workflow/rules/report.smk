@@ -3,68 +3,7 @@
 # OUT   ledger.parquet; report/figures/*.svg, report/figures.parquet; report/report.html (self-contained);
 #       by setting report/viewer/ (index.html and pieces of slides)
 # STEPS join_ledgers -> draw_figures -> write_report; make_viewer
-from snakemake.io import strip_wildcard_constraints
-
-REPORT = f"{RESULTS}/report"
-MODEL_NAMES = list(config["survival"].get("models", {})) if PATIENTS else []
-FIGURES = {
-    "participants": "Participants",
-    "follow_up": "Participants",
-    "splits": "Participants",
-    "discrimination": "Performance",
-    "comparisons": "Performance",
-    "calibration": "Performance",
-    "d_calibration": "Performance",
-    "decision": "Performance",
-    "hazard_ratios": "Performance",
-    "added_value": "Performance",
-    "subgroups": "Performance",
-    "attributions": "Performance",
-    "training": "Performance",
-    "gene_map": "Gene graph",
-    "gene_quality": "Gene graph",
-    **{f"kaplan_meier__{model}": "Performance" for model in MODEL_NAMES},
-    **{f"heatmap__{case}": "Slides" for case in ("highest", "median", "lowest")},
-}
-REPORT_TEXTS = sorted(
-    str(path)
-    for folder in ("workflow/report", "envs")
-    for path in (HERE / folder).rglob("*.*")
-)
-# What each stage ends in; the report waits for all that the inputs allow.
-FINAL = [
-    path
-    for stage, given in {
-        "slides": SLIDES,
-        "expression": DATASETS,
-        "genegraph": DATASETS,
-        "survival": PATIENTS,
-        "evaluation": PATIENTS,
-    }.items()
-    if given
-    for path in getattr(rules, stage).input
-]
-
-
-def figure(name, category):
-    "A figure's file, marked for `snakemake --report`."
-    caption = f"../report/captions/{name.split('__')[0]}.rst"
-    label = name.replace("__", ": ").replace("_", " ")
-    file = f"{REPORT}/figures/{name}.svg"
-    return report(file, caption=caption, category=category, labels={"figure": label})
-
-
-def ledger_parts():
-    "Ledger parts, below ledger/, that some rule of this run may write; parts of removed items are not among them."
-    known = {"dataset": list(DATASETS), "batch": BATCHES, "model": MODEL_NAMES}
-    start = f"{RESULTS}/ledger/"
-    outputs = [
-        strip_wildcard_constraints(str(path))
-        for rule in workflow.rules
-        for path in rule.output
-    ]
-    parts = [path.removeprefix(start) for path in outputs if path.startswith(start)]
-    return sorted({made for part in parts for made in expand(part, **known)})
+include: "functions/report.smk"
 
 
 rule report:
@@ -92,15 +31,16 @@ rule join_ledgers:
         mem_mb=grow(1000),
         runtime=minutes(10),
     params:
+        seed=config["seed"],
         settings="{}",
-        results=RESULTS,
+        results=lambda wildcards: RESULTS,
         parts=ledger_parts(),
         code=code_of("report/join_ledgers"),
     shell:
-        "{STEP}/report/join_ledgers.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/report/join_ledgers.py"
         " --results {params.results:q}"
         " --parts {params.parts:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"
 
@@ -124,17 +64,18 @@ rule draw_figures:
         mem_mb=grow(2000),
         runtime=minutes(15),
     params:
+        seed=config["seed"],
         settings=settings("report.figures"),
-        results=RESULTS,
-        folder=f"{REPORT}/figures",
+        results=lambda wildcards: RESULTS,
+        folder=lambda wildcards: f"{REPORT}/figures",
         models=MODEL_NAMES,
         code=code_of("report/draw_figures"),
     shell:
-        "{STEP}/report/draw_figures.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/report/draw_figures.py"
         " --results {params.results:q}"
         " --models {params.models:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {params.folder:q}"
         " --table {output.table:q}"
         " > {log:q} 2>&1"
@@ -161,23 +102,24 @@ rule write_report:
         mem_mb=grow(1000),
         runtime=minutes(10),
     params:
+        seed=config["seed"],
+        title=config["report"]["title"],
         settings=settings(""),
-        results=RESULTS,
+        results=lambda wildcards: RESULTS,
         project=str(HERE),
         datasets=config["inputs"]["datasets"] or [],
         viewer="viewer/index.html" if config["report"]["viewer"]["enabled"] else [],
         code=code_of("report/write_report"),
     shell:
-        "{STEP}/report/write_report.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/report/write_report.py"
         " --results {params.results:q}"
         " --project {params.project:q}"
         " --datasets {params.datasets:q}"
-        " --title {config[report][title]:q}"
+        " --title {params.title:q}"
         " --viewer {params.viewer:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
-        " --out {output.page:q}"
-        " --bibtex {output.bibtex:q}"
+        " --seed {params.seed:q}"
+        " --out {output.page:q} --bibtex {output.bibtex:q}"
         " > {log:q} 2>&1"
 
 
@@ -199,20 +141,22 @@ rule make_viewer:
         mem_mb=grow(4000),
         runtime=minutes(30),
     params:
+        seed=config["seed"],
+        title=config["report"]["title"],
         settings=settings("report.viewer"),
-        results=RESULTS,
+        results=lambda wildcards: RESULTS,
         models=MODEL_NAMES,
         slides=config["inputs"]["slides"] or [],
-        templates=str(HERE / "workflow/report"),
+        templates=lambda wildcards: str(HERE / "workflow/report"),
         code=code_of("report/make_viewer"),
     shell:
-        "{STEP}/report/make_viewer.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/report/make_viewer.py"
         " --results {params.results:q}"
         " --models {params.models:q}"
         " --slides {params.slides:q}"
         " --templates {params.templates:q}"
-        " --title {config[report][title]:q}"
+        " --title {params.title:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.folder:q}"
         " > {log:q} 2>&1"

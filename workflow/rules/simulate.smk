@@ -24,12 +24,13 @@ rule simulate_expression:
         mem_mb=grow(1000),
         runtime=minutes(10),
     params:
+        cohort=lambda wildcards: COHORT,
         settings=settings("simulate"),
         code=code_of("simulate/simulate_expression"),
     shell:
-        "{STEP}/simulate/simulate_expression.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/simulate/simulate_expression.py"
         " --settings {params.settings:q}"
-        " --out-dir {COHORT:q}"
+        " --out-dir {params.cohort:q}"
         " > {log:q} 2>&1"
 
 
@@ -51,12 +52,13 @@ for batch in BATCHES:
             mem_mb=grow(1000),
             runtime=minutes(10),
         params:
+            cohort=lambda wildcards: COHORT,
             settings=settings("simulate"),
             code=code_of("simulate/simulate_slides"),
             slides=[slide for slide in SLIDES if batch_of(slide) == batch],
         shell:
-            "{STEP}/simulate/simulate_slides.py"
+            "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/simulate/simulate_slides.py"
             " --slides {params.slides:q}"
             " --settings {params.settings:q}"
-            " --out-dir {COHORT:q}/slides"
+            " --out-dir {params.cohort:q}/slides"
             " > {log:q} 2>&1"

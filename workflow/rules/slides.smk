@@ -1,25 +1,7 @@
 # IN    slides.tsv: slide files, or feature files made elsewhere
 # OUT   slides/features/{slide}.h5ad, slides/qc.parquet; beside them tissue outlines, tile tables, thumbnails, qc pages
 # STEPS tile_slides (tissue, grid, quality), encode_tiles (features), both per batch; summarise_slides (one table)
-
-
-def batch_rows(batch):
-    "Rows of slides.tsv of one batch."
-    keys = ("slide", "patient", "site", "path", "features", "mpp")
-    rows = [row for slide, row in SLIDES.items() if batch_of(slide) == batch]
-    return [{key: row[key] for key in keys if row.get(key) is not None} for row in rows]
-
-
-def batch_files(column):
-    "Input function: the batch's files of a column of slides.tsv."
-    return lambda wildcards: [
-        row[column] for row in batch_rows(wildcards.batch) if column in row
-    ]
-
-
-def batch_json(wildcards):
-    "Rows of the batch as JSON text."
-    return json.dumps(batch_rows(wildcards.batch))
+include: "functions/slides.smk"
 
 
 rule slides:
@@ -45,19 +27,21 @@ rule tile_slides:
         mem_mb=grow(4000),
         runtime=minutes(120),
     params:
+        seed=config["seed"],
+        thumbnail_px=config["slides"]["thumbnail_px"],
         settings=settings(
             "slides.resolution", "slides.tissue", "slides.tiles", "slides.quality"
         ),
         code=code_of("slides/tile_slides"),
         rows=batch_json,
-        folder=f"{RESULTS}/slides",
+        folder=lambda wildcards: f"{RESULTS}/slides",
     shell:
-        "{STEP}/slides/tile_slides.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/slides/tile_slides.py"
         " --rows {params.rows:q}"
         " --folder {params.folder:q}"
-        " --thumbnail-px {config[slides][thumbnail_px]}"
+        " --thumbnail-px {params.thumbnail_px:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --threads {threads}"
         " --code {params.code:q}"
         " --out {output.manifest:q}"
@@ -84,19 +68,21 @@ rule encode_tiles:
         mem_mb=grow(4000),
         runtime=minutes(240),
     params:
+        export=config["slides"]["export"],
+        seed=config["seed"],
         settings=settings("slides.tiles", "slides.encoder"),
         code=code_of("slides/encode_tiles"),
         rows=batch_json,
-        folder=f"{RESULTS}/slides",
+        folder=lambda wildcards: f"{RESULTS}/slides",
     shell:
-        "{STEP}/slides/encode_tiles.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/slides/encode_tiles.py"
         " --rows {params.rows:q}"
         " --tiling {input.tiling:q}"
         " --registry {input.registry:q}"
-        " --export {config[slides][export]}"
+        " --export {params.export:q}"
         " --folder {params.folder:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --threads {threads}"
         " --code {params.code:q}"
         " --out {output.manifest:q}"
@@ -124,15 +110,16 @@ rule summarise_slides:
         mem_mb=grow(1000),
         runtime=minutes(10),
     params:
+        seed=config["seed"],
         settings=settings("slides"),
         code=code_of("slides/summarise_slides"),
-        folder=f"{RESULTS}/slides",
+        folder=lambda wildcards: f"{RESULTS}/slides",
     shell:
-        "{STEP}/slides/summarise_slides.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/slides/summarise_slides.py"
         " --manifests {input.manifests:q}"
         " --folder {params.folder:q}"
         " --sheet {output.sheet:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --ledger {output.ledger:q}"
         " --out {output.qc:q}"
         " > {log:q} 2>&1"

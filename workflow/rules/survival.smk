@@ -2,83 +2,7 @@
 # IN    patients table, slides/qc.parquet + slides/features/, bulk expression, genegraph/gene_embedding.parquet, modules
 # OUT   survival/cohort.parquet, folds.parquet, {model}/risk.parquet, {model}/training.parquet, {model}/bundle/
 # STEPS assemble_cohort -> who is analysed; split_folds -> roles; train_model -> each model fitted on every fold
-SURVIVAL = f"{RESULTS}/survival"
-INPUTS = config["inputs"]
-MODELS = config["survival"]["models"]
-PREDICT = f"{RESULTS}/predict"
-CHOSEN = config["survival"]["explain"]["models"]
-EXPLAINED = sorted(
-    name
-    for name, model in MODELS.items()
-    if model["method"] not in ("rsf_rna", "late_fusion")
-    and (CHOSEN is None or name in CHOSEN)
-)
-SCRNA = sorted(name for name, row in DATASETS.items() if row["modality"] == "scrna")
-# What a method takes from the stages before, besides slides, expression and covariates.
-TAKES = {
-    "path_gptomic": {"gene_embedding", "cells"},
-    "ghanet": {"modules"},
-    "mcat": {"modules"},
-}
-
-
-def merged(base, change):
-    "The section `base` with the model's own settings put over it, nested."
-    out = dict(base)
-    for key, value in change.items():
-        inner = isinstance(value, dict) and isinstance(base.get(key), dict)
-        out[key] = merged(base[key], value) if inner else value
-    return out
-
-
-def model_settings(wildcards):
-    "JSON text of the settings of a model: its method's section and what the model sets."
-    model = MODELS[wildcards.model]
-    section = section_of(config, f"survival.{model['method']}")
-    return json.dumps(merged(section, model["set"]), sort_keys=True)
-
-
-def model_inputs(wildcards):
-    "What the stages before give to a model."
-    takes = TAKES.get(MODELS[wildcards.model]["method"], set())
-    chosen = {"qc": f"{RESULTS}/slides/qc.parquet"} if SLIDES else {}
-    if INPUTS["expression"]:
-        chosen["expression"] = f"{SURVIVAL}/expression.h5ad"
-    if INPUTS["alterations"]:
-        chosen["alterations"] = f"{SURVIVAL}/alterations.h5ad"
-    for name in ("gene_embedding", "modules"):
-        made = f"{RESULTS}/genegraph/{name}.parquet" if DATASETS else None
-        given = config["survival"][name] or made
-        if name in takes and given:
-            chosen[name] = given
-    if "cells" in takes and SCRNA:
-        chosen["cells"] = expand(f"{RESULTS}/expression/{{d}}/counts.h5ad", d=SCRNA)
-    return chosen
-
-
-def option(flag, value):
-    "A flag with its value or values as a list; empty without a value."
-    values = [value] if isinstance(value, str) else list(value or [])
-    return [flag, *values] if values else []
-
-
-def model_files(wildcards):
-    "The model's inputs as options of the script."
-    chosen = model_inputs(wildcards)
-    if chosen.pop("qc", None):
-        chosen["features"] = f"{RESULTS}/slides/features"
-    parts = [
-        option(f"--{name.replace('_', '-')}", path) for name, path in chosen.items()
-    ]
-    return [word for part in parts for word in part]
-
-
-def train_options(wildcards):
-    "The model's inputs, its method, and a checkpoint folder that other code never goes on with."
-    method = MODELS[wildcards.model]["method"]
-    code = code_of("survival/train_model", f"histoweave.survival.{method}")
-    folder = f"{SURVIVAL}/checkpoints/{wildcards.model}-{code}"
-    return [*model_files(wildcards), "--method", method, "--checkpoints", folder]
+include: "functions/survival.smk"
 
 
 rule survival:
@@ -117,6 +41,7 @@ rule assemble_cohort:
         mem_mb=grow(4000),
         runtime=minutes(20),
     params:
+        seed=config["seed"],
         settings=settings("survival.cohort"),
         inputs=settings("inputs"),
         files=lambda wildcards, input, output: [
@@ -126,8 +51,8 @@ rule assemble_cohort:
         ],
         code=code_of("survival/assemble_cohort"),
     shell:
-        "{STEP}/survival/assemble_cohort.py --patients {input.patients:q} {params.files:q}"
-        " --inputs {params.inputs:q} --settings {params.settings:q} --seed {config[seed]}"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/assemble_cohort.py --patients {input.patients:q} {params.files:q}"
+        " --inputs {params.inputs:q} --settings {params.settings:q} --seed {params.seed:q}"
         " --out {output.cohort:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
 
@@ -149,13 +74,14 @@ rule split_folds:
         mem_mb=grow(1000),
         runtime=minutes(10),
     params:
+        seed=config["seed"],
         settings=settings("survival.folds"),
         code=code_of("survival/split_folds"),
     shell:
-        "{STEP}/survival/split_folds.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/split_folds.py"
         " --cohort {input.cohort:q}"
         " --settings {params.settings:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.folds:q}"
         " > {log:q} 2>&1"
 
@@ -183,6 +109,7 @@ rule train_model:
         mem_mb=grow(8000),
         runtime=minutes(240),
     params:
+        seed=config["seed"],
         settings=model_settings,
         groups=settings("survival.gene_groups"),
         horizons=config["survival"]["horizons_days"],
@@ -193,10 +120,10 @@ rule train_model:
             "survival/train_model", f"histoweave.survival.{MODELS[w.model]['method']}"
         ),
     shell:
-        "{STEP}/survival/train_model.py --cohort {input.cohort:q} --folds {input.folds:q} {params.files:q}"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/train_model.py --cohort {input.cohort:q} --folds {input.folds:q} {params.files:q}"
         " --families {input.families:q} --covariates {params.covariates:q} --groups {params.groups:q}"
         " --model {wildcards.model:q} --horizons {params.horizons:q}"
-        " --settings {params.settings:q} --seed {config[seed]} --device {params.device:q}"
+        " --settings {params.settings:q} --seed {params.seed:q} --device {params.device:q}"
         " --risk {output.risk:q} --training {output.training:q} --bundle {output.bundle:q}"
         " --ledger {output.ledger:q} > {log:q} 2>&1"
 
@@ -223,6 +150,7 @@ rule explain_model:
         mem_mb=grow(8000),
         runtime=minutes(60),
     params:
+        seed=config["seed"],
         settings=settings("survival.explain"),
         covariates=sorted(INPUTS["covariates"]),
         files=model_files,
@@ -231,9 +159,9 @@ rule explain_model:
             f"histoweave.survival.{MODELS[w.model]['method']}",
         ),
     shell:
-        "{STEP}/survival/explain_model.py --cohort {input.cohort:q} {params.files:q}"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/explain_model.py --cohort {input.cohort:q} {params.files:q}"
         " --covariates {params.covariates:q} --bundle {input.bundle:q} --risk {input.risk:q}"
-        " --settings {params.settings:q} --seed {config[seed]}"
+        " --settings {params.settings:q} --seed {params.seed:q}"
         " --attention {output.attention:q} --attributions {output.attributions:q}"
         " --checks {output.checks:q} > {log:q} 2>&1"
 
@@ -260,15 +188,16 @@ rule predict_slides:
         mem_mb=grow(8000),
         runtime=minutes(120),
     params:
+        seed=config["seed"],
         settings=settings("survival.predict"),
         features=f"{RESULTS}/slides/features",
         code=code_of("survival/predict_slides"),
     shell:
-        "{STEP}/survival/predict_slides.py"
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/predict_slides.py"
         " --bundle {input.bundle:q}"
         " --qc {input.qc:q}"
         " --features {params.features:q}"
-        " --seed {config[seed]}"
+        " --seed {params.seed:q}"
         " --out {output.risk:q}"
         " --groups {output.groups:q}"
         " --attention {output.attention:q}"

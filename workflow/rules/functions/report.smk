@@ -1,0 +1,63 @@
+# Names and functions of the report stage.
+from snakemake.io import strip_wildcard_constraints
+
+REPORT = f"{RESULTS}/report"
+MODEL_NAMES = list(config["survival"].get("models", {})) if PATIENTS else []
+FIGURES = {
+    "participants": "Participants",
+    "follow_up": "Participants",
+    "splits": "Participants",
+    "discrimination": "Performance",
+    "comparisons": "Performance",
+    "calibration": "Performance",
+    "d_calibration": "Performance",
+    "decision": "Performance",
+    "hazard_ratios": "Performance",
+    "added_value": "Performance",
+    "subgroups": "Performance",
+    "attributions": "Performance",
+    "training": "Performance",
+    "gene_map": "Gene graph",
+    "gene_quality": "Gene graph",
+    **{f"kaplan_meier__{model}": "Performance" for model in MODEL_NAMES},
+    **{f"heatmap__{case}": "Slides" for case in ("highest", "median", "lowest")},
+}
+REPORT_TEXTS = sorted(
+    str(path)
+    for folder in ("workflow/report", "envs")
+    for path in (HERE / folder).rglob("*.*")
+)
+# What each stage ends in; the report waits for all that the inputs allow.
+FINAL = [
+    path
+    for stage, given in {
+        "slides": SLIDES,
+        "expression": DATASETS,
+        "genegraph": DATASETS,
+        "survival": PATIENTS,
+        "evaluation": PATIENTS,
+    }.items()
+    if given
+    for path in getattr(rules, stage).input
+]
+
+
+def figure(name, category):
+    "A figure's file, marked for `snakemake --report`."
+    caption = f"../report/captions/{name.split('__')[0]}.rst"
+    label = name.replace("__", ": ").replace("_", " ")
+    file = f"{REPORT}/figures/{name}.svg"
+    return report(file, caption=caption, category=category, labels={"figure": label})
+
+
+def ledger_parts():
+    "Ledger parts, below ledger/, that some rule of this run may write; parts of removed items are not among them."
+    known = {"dataset": list(DATASETS), "batch": BATCHES, "model": MODEL_NAMES}
+    start = f"{RESULTS}/ledger/"
+    outputs = [
+        strip_wildcard_constraints(str(path))
+        for rule in workflow.rules
+        for path in rule.output
+    ]
+    parts = [path.removeprefix(start) for path in outputs if path.startswith(start)]
+    return sorted({made for part in parts for made in expand(part, **known)})

@@ -1,0 +1,78 @@
+# Names and functions of the survival stage.
+SURVIVAL = f"{RESULTS}/survival"
+INPUTS = config["inputs"]
+MODELS = config["survival"]["models"]
+PREDICT = f"{RESULTS}/predict"
+CHOSEN = config["survival"]["explain"]["models"]
+EXPLAINED = sorted(
+    name
+    for name, model in MODELS.items()
+    if model["method"] not in ("rsf_rna", "late_fusion")
+    and (CHOSEN is None or name in CHOSEN)
+)
+SCRNA = sorted(name for name, row in DATASETS.items() if row["modality"] == "scrna")
+# What a method takes from the stages before, besides slides, expression and covariates.
+TAKES = {
+    "path_gptomic": {"gene_embedding", "cells"},
+    "ghanet": {"modules"},
+    "mcat": {"modules"},
+}
+
+
+def merged(base, change):
+    "The section `base` with the model's own settings put over it, nested."
+    out = dict(base)
+    for key, value in change.items():
+        inner = isinstance(value, dict) and isinstance(base.get(key), dict)
+        out[key] = merged(base[key], value) if inner else value
+    return out
+
+
+def model_settings(wildcards):
+    "JSON text of the settings of a model: its method's section and what the model sets."
+    model = MODELS[wildcards.model]
+    section = section_of(config, f"survival.{model['method']}")
+    return json.dumps(merged(section, model["set"]), sort_keys=True)
+
+
+def model_inputs(wildcards):
+    "What the stages before give to a model."
+    takes = TAKES.get(MODELS[wildcards.model]["method"], set())
+    chosen = {"qc": f"{RESULTS}/slides/qc.parquet"} if SLIDES else {}
+    if INPUTS["expression"]:
+        chosen["expression"] = f"{SURVIVAL}/expression.h5ad"
+    if INPUTS["alterations"]:
+        chosen["alterations"] = f"{SURVIVAL}/alterations.h5ad"
+    for name in ("gene_embedding", "modules"):
+        made = f"{RESULTS}/genegraph/{name}.parquet" if DATASETS else None
+        given = config["survival"][name] or made
+        if name in takes and given:
+            chosen[name] = given
+    if "cells" in takes and SCRNA:
+        chosen["cells"] = expand(f"{RESULTS}/expression/{{d}}/counts.h5ad", d=SCRNA)
+    return chosen
+
+
+def option(flag, value):
+    "A flag with its value or values as a list; empty without a value."
+    values = [value] if isinstance(value, str) else list(value or [])
+    return [flag, *values] if values else []
+
+
+def model_files(wildcards):
+    "The model's inputs as options of the script."
+    chosen = model_inputs(wildcards)
+    if chosen.pop("qc", None):
+        chosen["features"] = f"{RESULTS}/slides/features"
+    parts = [
+        option(f"--{name.replace('_', '-')}", path) for name, path in chosen.items()
+    ]
+    return [word for part in parts for word in part]
+
+
+def train_options(wildcards):
+    "The model's inputs, its method, and a checkpoint folder that other code never goes on with."
+    method = MODELS[wildcards.model]["method"]
+    code = code_of("survival/train_model", f"histoweave.survival.{method}")
+    folder = f"{SURVIVAL}/checkpoints/{wildcards.model}-{code}"
+    return [*model_files(wildcards), "--method", method, "--checkpoints", folder]
