@@ -23,6 +23,7 @@ def real_data() -> Path:
     return Path(folder)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The finished demo is made once, in one worker, and first, since everything else fits beside it."""
     for item in items:
