@@ -14,7 +14,7 @@ demo: env  ## simulate the demo cohort, run everything on it, say where the repo
 	@echo "The report: $(CURDIR)/results/report/report.html"
 
 test: env-dev  ## the test suite
-	$(BIN)/python -m pytest -n $(CORES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES)
 
 lint: env-dev  ## style of code and rules
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check $(SOURCES) && $(BIN)/snakemake --lint
