@@ -23,10 +23,6 @@ def real_data() -> Path:
     return Path(folder)
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The finished demo is made once, in one worker, and first, since everything else fits beside it."""
-    for item in items:
-        if "demo" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("demo"))
-    items.sort(key=lambda item: "demo" not in getattr(item, "fixturenames", ()))
+    """The file that runs the demo goes first, since everything else fits beside it."""
+    items.sort(key=lambda item: item.path.name != "test_demo.py")
