@@ -209,7 +209,7 @@ def test_a_comment_in_the_library_reruns_nothing(demo):
 
 
 def test_a_code_change_reruns_the_steps_that_use_it(demo):
-    path = demo.folder / "workflow/src/histoweave/evaluation/discrimination.py"
+    path = demo.folder / "workflow/src/histoweave/evaluation/summary.py"
     old = path.read_text()
     path.write_text(old + "\n\nCHANGED = 1\n")
     try:
@@ -224,7 +224,7 @@ def test_a_code_change_reruns_the_steps_that_use_it(demo):
     [
         (
             "evaluation",
-            lambda c: c["evaluation"].setdefault("intervals", {}).update(draws=50),
+            lambda c: c["evaluation"].setdefault("bootstrap", {}).update(draws=50),
             {"survival", "genegraph"},
         ),
         ("expression", lambda c: c["expression"].setdefault("hvg", {}).update(n_genes=77), {"slides", "simulate"}),
