@@ -70,7 +70,9 @@ def test_the_same_workflow_twice_is_refused_and_the_first_ends_well(project, unb
     args = make_mini(project)
     process = start(project, *args, *TARGETS)
     wait_until(lambda: any((project.folder / ".snakemake/locks").glob("*")))
+    os.killpg(process.pid, signal.SIGSTOP)  # held still, so that it cannot end before the second has begun
     second = project.snakemake(*args, *TARGETS)
+    os.killpg(process.pid, signal.SIGCONT)
     assert second.returncode != 0
     assert "lock" in (second.stdout + second.stderr).lower()
     assert process.wait(timeout=120) == 0
