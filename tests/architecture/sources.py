@@ -56,7 +56,7 @@ def closure(path: Path) -> set[Path]:
 def rule_blocks() -> dict[str, tuple[Path, str]]:
     """Rule name -> (file, text of the rule)."""
     blocks = {}
-    for path in sorted(RULES.glob("*.smk")):
+    for path in sorted(RULES.rglob("*.smk")):
         text = path.read_text()
         for part in re.split(r"(?m)^(?=rule |checkpoint )", text):
             if match := re.match(r"rule (\w+):", part):

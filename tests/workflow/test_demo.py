@@ -170,7 +170,7 @@ def change_config(project, change):
 
 def stage_of(project):
     """Rule -> stage, from the rule files."""
-    files = (project.folder / "workflow/rules").glob("*.smk")
+    files = (project.folder / "workflow/rules").rglob("*.smk")
     return {rule: f.stem for f in files for rule in re.findall(r"(?m)^rule (\w+):", f.read_text())}
 
 

@@ -2,8 +2,7 @@
 # IN    survival/cohort.parquet, survival/folds.parquet, survival/{model}/risk.parquet; for probes slides/features, expression
 # OUT   evaluation/*.parquet (described in histoweave/formats/evaluation.py)
 # STEPS score_models -> metrics with intervals; compare_models -> paired differences; estimate_curves -> Kaplan-Meier
-#       curves; check_calibration -> calibration, decision curves; estimate_hazards -> hazard ratios, added value,
-#       subgroups; audit_models -> leakage, folds, follow-up; validate_models -> external cohorts
+#       curves; check_calibration -> calibration, decision curves; what goes beyond: further/evaluation.smk
 EVALUATION = f"{RESULTS}/evaluation"
 OUTCOMES = {
     "cohort": f"{RESULTS}/survival/cohort.parquet",
@@ -165,106 +164,4 @@ rule check_calibration:
         " > {log:q} 2>&1"
 
 
-rule estimate_hazards:
-    "Hazard ratios, added value over the clinical covariates, performance in subgroups."
-    input:
-        **OUTCOMES,
-    output:
-        hazard_ratios=f"{EVALUATION}/hazard_ratios.parquet",
-        added_value=f"{EVALUATION}/added_value.parquet",
-        subgroups=f"{EVALUATION}/subgroups.parquet",
-    log:
-        f"{RESULTS}/logs/evaluation/estimate_hazards.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/evaluation/estimate_hazards.tsv"
-    conda:
-        "../../envs/evaluation.yaml"
-    threads: 1
-    resources:
-        mem_mb=grow(2000),
-        runtime=minutes(30),
-    params:
-        seed=config["seed"],
-        settings=settings(
-            "evaluation.bootstrap", "evaluation.hazards", "evaluation.subgroups"
-        ),
-        code=code_of("evaluation/estimate_hazards"),
-    shell:
-        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/estimate_hazards.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
-        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
-        " --hazard-ratios {output.hazard_ratios:q}"
-        " --added-value {output.added_value:q}"
-        " --subgroups {output.subgroups:q}"
-        " > {log:q} 2>&1"
-
-
-rule audit_models:
-    "Roles, sites, events, follow-up, missing patients, seeds; whether features or risks tell the site."
-    input:
-        **OUTCOMES,
-        expression=(
-            f"{RESULTS}/survival/expression.h5ad"
-            if config["inputs"]["expression"]
-            else []
-        ),
-        slides=f"{RESULTS}/slides/qc.parquet" if SLIDES else [],
-    output:
-        out=f"{EVALUATION}/audits.parquet",
-    log:
-        f"{RESULTS}/logs/evaluation/audit_models.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/evaluation/audit_models.tsv"
-    conda:
-        "../../envs/evaluation.yaml"
-    threads: 1
-    resources:
-        mem_mb=grow(8000),
-        runtime=minutes(120),
-    params:
-        seed=config["seed"],
-        settings=settings("evaluation.bootstrap", "evaluation.audits"),
-        features=f"{RESULTS}/slides/features" if SLIDES else [],
-        code=code_of("evaluation/audit_models"),
-    shell:
-        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/audit_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"
-        " --settings {params.settings:q} --seed {params.seed:q} --threads {threads}"
-        " --features {params.features:q} --expression {input.expression:q}"
-        " --out {output.out:q}"
-        " > {log:q} 2>&1"
-
-
-rule validate_models:
-    "External cohorts: the same metrics, with everything frozen from training."
-    input:
-        cohort=f"{RESULTS}/survival/cohort.parquet",
-        predictions=[row["prediction"] for row in COHORTS.values()],
-        patients=[row["patients"] for row in COHORTS.values()],
-    output:
-        metrics=f"{EVALUATION}/external.parquet",
-        calibration=f"{EVALUATION}/external_calibration.parquet",
-        ledger=f"{RESULTS}/ledger/evaluation/validate_models.parquet",
-    log:
-        f"{RESULTS}/logs/evaluation/validate_models.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/evaluation/validate_models.tsv"
-    conda:
-        "../../envs/evaluation.yaml"
-    threads: 1
-    resources:
-        mem_mb=grow(2000),
-        runtime=minutes(30),
-    params:
-        seed=config["seed"],
-        settings=settings(
-            "evaluation.metrics", "evaluation.bootstrap", "evaluation.calibration"
-        ),
-        cohorts=list(COHORTS),
-        models=[row["model"] for row in COHORTS.values()],
-        code=code_of("evaluation/validate_models"),
-    shell:
-        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/validate_models.py --cohort {input.cohort:q}"
-        " --names {params.cohorts:q} --models {params.models:q}"
-        " --predictions {input.predictions:q} --patients {input.patients:q}"
-        " --settings {params.settings:q} --seed {params.seed:q}"
-        " --metrics {output.metrics:q} --calibration {output.calibration:q} --ledger {output.ledger:q}"
-        " > {log:q} 2>&1"
+include: "further/evaluation.smk"

@@ -25,9 +25,9 @@ def stages_of_rules(folder: Path) -> dict[str, str]:
     """Rule -> stage, as the rule files say; the stages in the order of the data flow."""
     found = {}
     for stage in ORDER:
-        path = folder / f"{stage}.smk"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        found |= dict.fromkeys(re.findall(r"(?m)^\s*(?:rule|checkpoint) (\w+):", text), stage)
+        for path in folder.rglob(f"{stage}.smk"):
+            text = path.read_text(encoding="utf-8")
+            found |= dict.fromkeys(re.findall(r"(?m)^\s*(?:rule|checkpoint) (\w+):", text), stage)
     return found
 
 
