@@ -32,9 +32,9 @@ GHANET = ghanet.GhanetSettings(
 )  # fmt: skip
 CASES = {
     "cox_clinical": (cox_clinical.CoxClinicalSettings(0.0001), 0.55),
-    "coxnet_rna": (coxnet_rna.CoxnetRnaSettings(0, 10.0, NET), 0.58),
+    "coxnet_rna": (coxnet_rna.CoxnetRnaSettings(0, False, 10.0, NET), 0.58),
     "coxnet_slide": (coxnet_slide.CoxnetSlideSettings(10.0, NET), 0.62),
-    "coxnet_both": (coxnet_both.CoxnetBothSettings("late", 0, 10.0, NET), 0.68),
+    "coxnet_both": (coxnet_both.CoxnetBothSettings("late", 0, False, 10.0, NET), 0.68),
     "abmil_wsi": (abmil_wsi.AbmilSettings(16, 8, 0.1, 5.0, "efron", training()), 0.62),
     "ghanet": (GHANET, 0.6),
     "meanpool_wsi": (meanpool_wsi.MeanpoolSettings(16, 0.1, 5.0, "efron", training()), 0.62),
@@ -42,7 +42,8 @@ CASES = {
     "mcat": (mcat.McatSettings(16, 2, 0.1, 5.0, 5.0, "efron", training(learning_rate=0.003)), 0.58),
     "late_fusion": (
         late_fusion.LateFusionSettings(
-            abmil_wsi.AbmilSettings(16, 8, 0.1, 5.0, "efron", training()), coxnet_rna.CoxnetRnaSettings(0, 10.0, NET)
+            abmil_wsi.AbmilSettings(16, 8, 0.1, 5.0, "efron", training()),
+            coxnet_rna.CoxnetRnaSettings(0, False, 10.0, NET),
         ),
         0.68,
     ),

@@ -34,7 +34,7 @@ def settings(modalities=("slide", "gene"), fusion="concat", members=1, **changes
     }
     parts = {name: replace(part, **changes.get(name, {})) for name, part in parts.items()}
     return path_gptomic.PathGptomicSettings(
-        modalities=modalities, fusion=fusion, ties="efron", members=members, **parts
+        modalities=modalities, alterations=True, fusion=fusion, ties="efron", members=members, **parts
     )
 
 
@@ -249,13 +249,16 @@ def test_alterations_enter_the_gene_branch(cohort):
     plain = fitted.predict(altered, HORIZONS).risk
     changed = fitted.predict(replace(altered, alterations=-altered.alterations), HORIZONS).risk
     assert np.abs(plain - changed).max() > 1e-3
+    without = fit(altered, replace(settings(), alterations=False))
+    assert without.networks[0].alterations is None
     unknown = replace(altered, alterations=np.full((80, 7), np.nan))
     assert np.isfinite(fitted.predict(unknown, HORIZONS).risk).all()
 
 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_a_bundle_restores_the_same_predictions(cohort, cells, freeze):
-    altered = replace(cohort, alterations=np.ones((80, 2)), alteration_names=("G1_cnv", "G2_mut"))
+    changes = np.random.default_rng(0).integers(0, 2, size=(80, 2)).astype(float)
+    altered = replace(cohort, alterations=changes, alteration_names=("G1_cnv", "G2_mut"))
     fitted = fit(altered, settings(members=2, regulation={"freeze": freeze}), context(cells=cells))
     tensors, meta = fitted.state()
     assert all(isinstance(array, np.ndarray) for array in tensors.values())

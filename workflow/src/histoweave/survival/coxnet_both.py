@@ -1,4 +1,4 @@
-"""Elastic-net Cox regression on mean tile features and expression: one net on both, or the mean of two.
+"""Elastic-net Cox regression on mean tile features and omics: one net on both, or the mean of two.
 
 Source: Simon et al. 2011 (doi:10.18637/jss.v039.i05). Late fusion is the mean of the two linear predictors, each
 divided by its standard deviation over the training part.
@@ -15,6 +15,7 @@ from histoweave.survival.cox import CoxFitted, finished, joined, require_events,
 from histoweave.survival.coxnet_slide import slide_scale
 from histoweave.survival.interface import EXPRESSION, SLIDE, Context, Patients
 from histoweave.survival.linear import CoxnetSettings, fit_coxnet
+from histoweave.survival.omics import OmicsScale
 from histoweave.survival.profiles import ProfileScale
 
 NAME = "coxnet_both"
@@ -28,6 +29,7 @@ class CoxnetBothSettings:
     section: ClassVar[str] = "survival.coxnet_both"
     fusion: str
     genes: int
+    alterations: bool
     clip: float
     net: CoxnetSettings
 
@@ -40,12 +42,11 @@ def fit(train: Patients, validation: Patients, *, settings: CoxnetBothSettings, 
     patients = joined(train, validation)
     require_events(patients, method=NAME)
     patients.require(NEEDS_TRAIN, method=NAME)
-    genes = ProfileScale.fitted(
-        patients.expression, patients.genes, patients.expression_scale, n_genes=settings.genes, clip=settings.clip
-    )
+    chosen = {"n_genes": settings.genes, "clip": settings.clip, "alterations": settings.alterations}
+    omics = OmicsScale.fitted(patients, **chosen, method=NAME)
     slide = slide_scale(patients, clip=settings.clip)
-    design = _design(slide, genes)
-    columns = (*slide.genes, *genes.genes)
+    design = _design(slide, omics)
+    columns = (*slide.genes, *omics.columns)
     x = design(patients)
     blocks = [slice(0, len(slide.genes)), slice(len(slide.genes), len(columns))]
     coefficients = np.zeros(len(columns))
@@ -54,21 +55,21 @@ def fit(train: Patients, validation: Patients, *, settings: CoxnetBothSettings, 
         part = fit_coxnet(x[:, block], patients.time_days, patients.event, settings=settings.net, rng=rng)
         spread = (x[:, block] @ part).std()
         coefficients[block] = part / spread / 2 if settings.fusion == "late" and spread > 0 else part
-    arrays = {**slide.state("slide")[0], **genes.state("genes")[0]}
-    extra = (arrays, {"slide": slide.state("slide")[1], "genes": genes.state("genes")[1]})
+    (slide_arrays, slide_meta), (omics_arrays, omics_meta) = slide.state("slide"), omics.state()
+    extra = (slide_arrays | omics_arrays, {"slide": slide_meta, "omics": omics_meta})
     return finished(NAME, NEEDS_PREDICT, columns, design, coefficients, patients, extra)
 
 
 def restore(tensors: dict[str, np.ndarray], meta: dict) -> CoxFitted:
     """Inverse of ``state``."""
     slide = ProfileScale.restored(tensors, meta["design"]["slide"], "slide")
-    genes = ProfileScale.restored(tensors, meta["design"]["genes"], "genes")
-    return restored(NAME, NEEDS_PREDICT, _design(slide, genes), tensors, meta)
+    omics = OmicsScale.restored(tensors, meta["design"]["omics"])
+    return restored(NAME, NEEDS_PREDICT, _design(slide, omics), tensors, meta)
 
 
-def _design(slide: ProfileScale, genes: ProfileScale) -> Callable[[Patients], np.ndarray]:
+def _design(slide: ProfileScale, omics: OmicsScale) -> Callable[[Patients], np.ndarray]:
     def design(patients: Patients) -> np.ndarray:
         tiles = slide(slide_means(patients), patients.feature_names, "features")
-        return np.concatenate([tiles, genes(patients.expression, patients.genes, patients.expression_scale)], axis=1)
+        return np.concatenate([tiles, omics(patients)], axis=1)
 
     return design

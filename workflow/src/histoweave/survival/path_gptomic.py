@@ -35,8 +35,8 @@ from histoweave.survival.baseline import Baseline
 from histoweave.survival.gene_encoders import EncoderSettings, GeneGraphEncoder, RawEncoder, ScgptSettings
 from histoweave.survival.interface import EXPRESSION, SLIDE, Context, Needs, Patients, Prediction
 from histoweave.survival.modulation import BalanceSettings
+from histoweave.survival.omics import AlterationInput
 from histoweave.survival.path_gptomic_inputs import (
-    AlterationInput,
     Inputs,
     Profile,
     fit_profile,
@@ -61,6 +61,7 @@ from histoweave.survival.train import TrainSettings, outputs_of, train_network
 
 USES = frozenset({"gene_embedding", "cells"})  # what `fit` looks for in its context
 _FLAT = 1e-6
+_ALTERATION_CLIP_SD = 5.0
 
 Baselines = dict[str, Baseline]
 
@@ -71,6 +72,7 @@ class PathGptomicSettings:
 
     section: ClassVar[str] = "survival.path_gptomic"
     modalities: tuple[str, ...]
+    alterations: bool
     fusion: str
     ties: str
     members: int
@@ -140,7 +142,7 @@ def fit_inputs(train: Patients, settings: PathGptomicSettings, context: Context)
     if "gene" in settings.modalities:
         staged = wants_stage_one(settings.regulation, context)
         profile = fit_profile(train, settings.encoder, context, staged=staged)
-        alterations = AlterationInput.fitted(train)
+        alterations = AlterationInput.fitted(train, clip=_ALTERATION_CLIP_SD) if settings.alterations else None
         regulated = stage_one(profile, settings.encoder, settings.regulation, context) if staged else None
     clip = settings.network.feature_clip_sd
     tiles = FeatureScale.fitted(train.bags, clip=clip) if "slide" in settings.modalities else None

@@ -22,6 +22,7 @@ from histoweave.survival.gene_encoders import (
     panel_vectors,
 )
 from histoweave.survival.interface import EXPRESSION, SLIDE, Context, Patients
+from histoweave.survival.omics import AlterationInput
 from histoweave.survival.regulation import (
     Genomic,
     Regulated,
@@ -34,39 +35,6 @@ from histoweave.survival.scgpt_input import ScgptInput, fit_scgpt, restored_scgp
 
 Profile = ProfileInput | ScgptInput
 _SHARPNESS = 6.0
-_ALTERATION_BOUND = 5.0
-
-
-@dataclass(frozen=True)
-class AlterationInput:
-    """Scaling of copy numbers and mutations: names, mean and sd (alteration,) of the training part."""
-
-    names: tuple[str, ...]
-    mean: np.ndarray
-    sd: np.ndarray
-
-    @classmethod
-    def fitted(cls, patients: Patients) -> "AlterationInput | None":
-        """Fit on the training part; None where nobody has any."""
-        if patients.alterations is None or not np.isfinite(patients.alterations).any():
-            return None
-        known = np.isfinite(patients.alterations)
-        values = np.where(known, patients.alterations, 0.0)
-        n = np.maximum(known.sum(axis=0), 1)
-        mean = values.sum(axis=0) / n
-        sd = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / n)
-        return cls(patients.alteration_names, mean, np.where(sd > 1e-8, sd, np.inf))
-
-    def __call__(self, patients: Patients) -> np.ndarray:
-        """Return (patient, alteration) float32; the training mean where a value is unknown."""
-        place = {name: column for column, name in enumerate(patients.alteration_names)}
-        columns = [place.get(name) for name in self.names]
-        out = np.zeros((len(patients), len(self.names)), dtype=np.float32)
-        if patients.alterations is not None:
-            for target, column in enumerate(columns):
-                if column is not None:
-                    out[:, target] = (patients.alterations[:, column] - self.mean[target]) / self.sd[target]
-        return np.clip(np.nan_to_num(out), -_ALTERATION_BOUND, _ALTERATION_BOUND)
 
 
 @dataclass(frozen=True)
@@ -105,8 +73,8 @@ class Inputs:
             arrays |= {"tiles.mean": self.tiles.mean, "tiles.sd": self.tiles.sd}
             meta["tile_clip"] = self.tiles.clip
         if self.alterations is not None:
-            arrays |= {"alterations.mean": self.alterations.mean, "alterations.sd": self.alterations.sd}
-            meta["alterations"] = list(self.alterations.names)
+            own, meta["alterations"] = self.alterations.state()
+            arrays |= own
         if self.frozen is not None:
             arrays |= {"z.mean": self.z_mean, "z.sd": self.z_sd}
         return arrays, meta
@@ -121,8 +89,7 @@ class Inputs:
         if "tile_clip" in meta:
             tiles = FeatureScale(tensors["tiles.mean"], tensors["tiles.sd"], meta["tile_clip"])
         if "alterations" in meta:
-            names = tuple(meta["alterations"])
-            alterations = AlterationInput(names, tensors["alterations.mean"], tensors["alterations.sd"])
+            alterations = AlterationInput.restored(tensors, meta["alterations"])
         z_mean, z_sd = tensors.get("z.mean"), tensors.get("z.sd")
         return cls(profile, tiles, alterations, frozen if z_mean is not None else None, z_mean, z_sd)
 
