@@ -26,7 +26,7 @@ def test_files_are_short():
     sizes = {str(path): lines(path) for path in library_files()}
     assert {p: n for p, n in sizes.items() if n > 400} == {}
     assert statistics.median(n for n in sizes.values() if n) <= 200
-    assert {str(p) for p in SCRIPTS.rglob("*.py") if lines(p) > 90} == set()
+    assert {str(p) for p in SCRIPTS.rglob("*.py") if lines(p) > 60} == set()
     assert {str(p) for p in RULES.rglob("*.smk") if lines(p) > 200} == set()
 
 

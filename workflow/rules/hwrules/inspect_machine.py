@@ -22,6 +22,18 @@ FEATURES = 187
 BYTES_PER_SLIDE = 3e6  # thumbnail, tiles, outline
 
 
+def check_machine(config: Mapping, envs: Path, *, conda: bool, slides: Mapping, datasets: Mapping) -> Iterator[Finding]:
+    """Every check of this file, in the order in which a reader wants them."""
+    results = Path(config["results_dir"])
+    yield from check_environments(envs, conda=conda)
+    yield from check_device(config)
+    yield from check_disk(results, forecast_bytes(config, slides=slides, datasets=datasets))
+    yield from check_memory()
+    yield from check_clock(results, now=now())
+    yield from check_other_runs()
+    yield from estimate_hours(results)
+
+
 def check_environments(folder: Path, *, conda: bool) -> Iterator[Finding]:
     """Packages of every stage, at the versions that its environment names."""
     if conda:

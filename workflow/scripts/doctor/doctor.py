@@ -21,18 +21,15 @@ from hwrules.tables import read_table  # noqa: E402
 def examine(config: dict, *, conda: bool, most: int) -> Iterator[Finding]:
     """Yield every finding about `config`, its tables and this machine."""
     yield Finding(OK, "config", "schema", "every key is known and in its range")
-    tables, given = {}, config["inputs"]
-    for name in ("slides", "patients", "datasets"):
-        schema = ROOT / f"workflow/schemas/{name}.table.yaml"
+    given, tables = config["inputs"], {name: {} for name in ("slides", "patients", "datasets")}
+    for name in tables:
         try:
-            tables[name] = read_table(given[name], schema) if given[name] else {}
+            tables[name] |= read_table(given[name], ROOT / f"workflow/schemas/{name}.table.yaml") if given[name] else {}
         except BadInput as error:
-            tables[name] = {}
             yield Finding(FAIL, "tables", name, str(error))
-    slides, patients, datasets = tables["slides"], tables["patients"], tables["datasets"]
+    slides, patients, datasets = tables.values()
     made_in = (config.get("simulate") or {}).get("folder")
     bulk = {"bulk": given["expression"]} if given["expression"] else {}
-    results = Path(config["results_dir"])
     yield from inputs.check_links(slides, patients)
     yield from inputs.check_events(patients, endpoint=given["endpoint"])
     yield from inputs.check_paths(slides, ["path", "features"], table="slides", made_in=made_in)
@@ -40,13 +37,7 @@ def examine(config: dict, *, conda: bool, most: int) -> Iterator[Finding]:
     yield from inputs.check_paths(bulk, ["path"], table="expression", made_in=made_in)
     yield from inputs.check_slides(slides, most=most)
     yield from inputs.check_datasets(datasets)
-    yield from machine.check_environments(ROOT / "envs", conda=conda)
-    yield from machine.check_device(config)
-    yield from machine.check_disk(results, machine.forecast_bytes(config, slides=slides, datasets=datasets))
-    yield from machine.check_memory()
-    yield from machine.check_clock(results, now=machine.now())
-    yield from machine.check_other_runs()
-    yield from machine.estimate_hours(results)
+    yield from machine.check_machine(config, ROOT / "envs", conda=conda, slides=slides, datasets=datasets)
 
 
 def main(argv: Sequence[str] | None) -> None:

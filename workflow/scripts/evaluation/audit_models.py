@@ -13,7 +13,8 @@ from histoweave.evaluation.intervals import BootstrapSettings
 from histoweave.evaluation.panel import align_all, make_panel
 from histoweave.evaluation.probe import probe_features, probe_risks
 from histoweave.formats.evaluation import AUDITS
-from histoweave.formats.outcomes import expression_of, mean_tile_features, outcome_arguments, read_outcomes
+from histoweave.formats.outcomes import outcome_arguments, read_outcomes
+from histoweave.steps_evaluation import matrices_to_probe
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,14 @@ def main(argv: Sequence[str] | None) -> None:
     sites = cohort["site"].fillna("").to_numpy(str)
     chance = {"permutations": settings.audits.permutations}
     for model in models:
-        generator = rng.generator(args.seed, "evaluation", "probe", model.model)
-        probed = probe_risks(model.only(np.flatnonzero(sites != "")), sites, generator=generator, **chance)
+        chance["generator"] = rng.generator(args.seed, "evaluation", "probe", model.model)
+        probed = probe_risks(model.only(np.flatnonzero(sites != "")), sites, **chance)
         rows.append(probe_row(f"risk of {model.model}", probed))
-    matrices = {}
-    for path in args.expression:
-        matrices["expression"] = expression_of(path, cohort["patient"])
-    for folder in args.features if settings.audits.read_slide_features else []:
-        slides = steps.progress(cohort["slides"].str.split(), what="patients' slides")
-        matrices["slide features"] = mean_tile_features(folder, slides)
-    for name, matrix in matrices.items():
+    folders = args.features if settings.audits.read_slide_features else []
+    for name, matrix in matrices_to_probe(cohort, expression=args.expression, features=folders).items():
         known = np.isfinite(matrix).all(axis=1) & (sites != "")
-        generator = rng.generator(args.seed, "evaluation", "probe", name)
-        rows.append(probe_row(name, probe_features(matrix[known], sites[known], generator=generator, **chance)))
+        chance["generator"] = rng.generator(args.seed, "evaluation", "probe", name)
+        rows.append(probe_row(name, probe_features(matrix[known], sites[known], **chance)))
     record = steps.provenance("evaluation/audit_models", settings=settings, seed=args.seed, inputs=given.files)
     AUDITS.write(pd.DataFrame(rows), args.out, provenance=record)
 

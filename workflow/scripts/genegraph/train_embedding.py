@@ -2,20 +2,17 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-
-import pandas as pd
 
 from histoweave import steps
 from histoweave.device import pick_device
-from histoweave.formats.genegraph import TRAINING, StoredRun, read_graph, write_embedding, write_weights
+from histoweave.formats.genegraph import StoredRun, read_graph
 from histoweave.genegraph.checkpoint import pack, unpack
 from histoweave.genegraph.graph import GeneGraph
 from histoweave.genegraph.heldout import HeldOutSettings, split_edges
-from histoweave.genegraph.modules import stacked
 from histoweave.genegraph.step import MuseGnnSettings
 from histoweave.genegraph.train import TrainSettings, train
+from histoweave.steps_genegraph import write_trained
 
 log = logging.getLogger("histoweave")
 
@@ -48,14 +45,7 @@ def main(argv: Sequence[str] | None) -> None:
         watch=tell,
     )
     log.info("best epoch: %d", trained.best_epoch)
-    vectors, rows = stacked(trained.embeddings, {graph.name: graph for graph in split.graphs})
-    write_embedding(args.out, vectors, rows, provenance=record)
-    curve = pd.DataFrame(trained.curve, columns=["epoch", "part", "value"])
-    TRAINING.write(curve, args.curve, provenance=record, best_epoch=trained.best_epoch)
-    weights = {name: tensor.cpu().numpy() for name, tensor in trained.model.state_dict().items()}
-    genes = {graph.name: graph.genes.tolist() for graph in split.graphs}
-    meta = {"genes": genes, "best_epoch": trained.best_epoch, "curve": trained.curve, "model": asdict(model)}
-    write_weights(args.weights, weights, {**meta, "provenance": record})
+    write_trained(args, trained, split.graphs, model=model, record=record)
     stored.remove()
 
 

@@ -27,24 +27,20 @@ def main(argv: Sequence[str] | None) -> None:
         model, cohort.truth[list(MODULES)].to_numpy(), cohort.patients["site"].to_numpy(), seed=seed
     )
     measured = has_expression(ids)
-    files.write_counts(
-        out / "expression.h5ad",
-        bulk[measured],
-        obs=pd.DataFrame(index=pd.Index(ids[measured], name="patient")),
-        genes=model.table["gene"],
-        positions=None,
-    )
+    rows = pd.DataFrame(index=pd.Index(ids[measured], name="patient"))
+    files.write_counts(out / "expression.h5ad", bulk[measured], obs=rows, genes=model.table["gene"], positions=None)
     spots = write_datasets(out / "datasets", model, settings)
     mixtures = pd.DataFrame(shares, columns=list(TUMOUR_TYPES), index=ids).rename_axis(columns="cell_type")
-    truth = out / "truth"
+    truth = {
+        "patients": (files.TRUE_PATIENTS, cohort.truth),
+        "genes": (files.TRUE_GENES, model.table),
+        "spots": (files.TRUE_SPOTS, spots),
+        "slides": (files.TRUE_SLIDES, slide_truth(plan_slides(cohort, seed=seed))),
+        "mixtures": (files.TRUE_MIXTURES, mixtures.stack().rename("share").reset_index()),
+    }
     record = steps.provenance("simulate/simulate_expression", settings=settings, seed=seed, inputs={})
-    files.TRUE_PATIENTS.write(cohort.truth, truth / "patients.parquet", provenance=record)
-    files.TRUE_GENES.write(model.table, truth / "genes.parquet", provenance=record)
-    files.TRUE_SPOTS.write(spots, truth / "spots.parquet", provenance=record)
-    files.TRUE_SLIDES.write(slide_truth(plan_slides(cohort, seed=seed)), truth / "slides.parquet", provenance=record)
-    files.TRUE_MIXTURES.write(
-        mixtures.stack().rename("share").reset_index(), truth / "mixtures.parquet", provenance=record
-    )
+    for name, (kind, table) in truth.items():
+        kind.write(table, out / f"truth/{name}.parquet", provenance=record)
 
 
 def write_datasets(folder: Path, model: object, settings: SimulateSettings) -> pd.DataFrame:

@@ -5,13 +5,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import anndata as ad
-import pandas as pd
-
 from histoweave import steps
 from histoweave.formats.ledger import Account
 from histoweave.formats.slides import QC
 from histoweave.formats.survival import ALTERATIONS, COHORT, EXPRESSION, read_clinical, read_profiles
+from histoweave.steps_cohort import write_profiles
 from histoweave.survival.cohort import CohortSettings, assemble, check_expression, summary
 
 log = logging.getLogger("histoweave")
@@ -48,28 +46,14 @@ def main(argv: Sequence[str] | None) -> None:
     for part in left_out:
         account.leave_out(part.kind, "cohort", part.items, part.reason)
     if profiles is not None:
-        _write(EXPRESSION, profiles, cohort, args.expression, account, record, scale=inputs["expression"]["scale"])
+        scale = inputs["expression"]["scale"]
+        write_profiles(EXPRESSION, profiles, cohort, args.expression, account, record, scale=scale)
     if args.alterations:
         table = read_profiles(inputs["alterations"], key="inputs.alterations")
-        _write(ALTERATIONS, table, cohort, args.alterations, account, record, scale="alterations")
+        write_profiles(ALTERATIONS, table, cohort, args.alterations, account, record, scale="alterations")
     COHORT.write(cohort, args.out, provenance=record)
     account.write(args.ledger, provenance=record)
     log.info(", ".join(f"{count} {what}" for what, count in summary(cohort).items()))
-
-
-def _write(kind, table: pd.DataFrame, cohort: pd.DataFrame, path: Path, account: Account, record: dict, *, scale: str):
-    """Write the rows of the cohort's patients; the others go to the ledger."""
-    kept = table[table.index.isin(cohort["patient"])].sort_index()
-    what = kind.name.removeprefix("cohort_")
-    account.items(f"{what} profile", what, n_in=len(table), n_out=len(kept))
-    account.leave_out(
-        f"{what} profile", what, sorted(set(table.index) - set(kept.index)), "its patient is not analysed"
-    )
-    data = ad.AnnData(
-        kept.to_numpy("float32"), obs=pd.DataFrame(index=kept.index), var=pd.DataFrame(index=kept.columns)
-    )
-    data.uns["scale"] = scale
-    kind.write(data, path, provenance=record)
 
 
 if __name__ == "__main__":

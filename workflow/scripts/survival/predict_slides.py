@@ -6,15 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from histoweave import steps
-from histoweave.errors import InputError, shorten
 from histoweave.formats.bags import check_encoder, read_bags
 from histoweave.formats.bundle import read_folds, read_header
 from histoweave.formats.explained import GROUP_EXPRESSION, PREDICTION, heatmap_path, write_heatmap
-from histoweave.formats.ledger import Account
-from histoweave.formats.slides import QC
 from histoweave.formats.survival import ATTENTION
 from histoweave.steps_explain import mean_attention
-from histoweave.survival.combine import Member, combined, group_expression
+from histoweave.steps_predict import groups_table, usable_slides
+from histoweave.survival.combine import Member, combined
 from histoweave.survival.interface import unknown_outcome
 from histoweave.survival.registry import method_module
 
@@ -31,7 +29,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--ledger", type=Path, required=True)
     args = parser.parse_args(argv)
     header = read_header(args.bundle)
-    slides, account = _usable(args.qc)
+    slides, account = usable_slides(args.qc)
     bags = read_bags(args.features, list(slides.values()))
     check_encoder(bags, header["encoder"])
     patients = unknown_outcome(tuple(slides), bags.bags, bags.feature_names)
@@ -45,12 +43,7 @@ def main(argv: Sequence[str] | None) -> None:
             weights.append(fitted.attention(patients))
     record = steps.provenance("survival/predict_slides", settings={}, seed=args.seed, inputs={"qc": args.qc})
     PREDICTION.write(combined(patients.ids, members, header["horizons_days"]), args.out, provenance=record)
-    has_groups = all("reconstruction" in one.prediction.more for one in members)
-    shapes = (
-        [[meta["groups"] for meta in metas], [meta["shape"]["group_sizes"] for meta in metas]] if has_groups else []
-    )
-    groups = group_expression(patients.ids, members, *shapes) if has_groups else GROUP_EXPRESSION.empty()
-    GROUP_EXPRESSION.write(groups, args.groups, provenance=record)
+    GROUP_EXPRESSION.write(groups_table(patients.ids, members, metas), args.groups, provenance=record)
     tiles = mean_attention(bags, patients.ids, weights)
     ATTENTION.write(tiles, args.attention, provenance=record)
     for slide, part in tiles.groupby("slide"):
@@ -59,19 +52,6 @@ def main(argv: Sequence[str] | None) -> None:
             write_heatmap(heatmap_path(args.heatmaps, slide), corners, bags.tile_px[slide], part["score"], what="score")
     args.heatmaps.mkdir(parents=True, exist_ok=True)
     account.write(args.ledger, provenance=record)
-
-
-def _usable(path: Path) -> tuple[dict[str, list[str]], Account]:
-    """Slides of each patient; slides without tiles go to the ledger, and so do patients who have no other."""
-    qc, account = QC.read(path), Account("survival")
-    good = qc[qc["status"] == "ok"].sort_values(["patient", "slide"])
-    lost = sorted(set(qc["patient"]) - set(good["patient"]))
-    if good.empty:
-        msg = f"none of the {len(qc)} slides can be predicted ({shorten(list(qc['slide']))}). See 'reason' in {path}."
-        raise InputError(msg)
-    account.items("patient", "predict", n_in=qc["patient"].nunique(), n_out=good["patient"].nunique())
-    account.leave_out("patient", "predict", lost, "has no slide with usable tiles")
-    return {name: list(part["slide"]) for name, part in good.groupby("patient")}, account
 
 
 if __name__ == "__main__":

@@ -5,23 +5,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from histoweave import steps
-from histoweave.formats.bundle import FoldState, write_bundle
 from histoweave.formats.ledger import Account
-from histoweave.formats.survival import FOLDS, RISK, TRAINING
-from histoweave.steps_survival import (
-    add_inputs,
-    checkpoint_folder,
-    load_cells,
-    load_embedding,
-    load_groups,
-    load_patients,
-    note_left_out,
-)
+from histoweave.formats.survival import FOLDS
+from histoweave.steps_survival import add_inputs, checkpoint_folder, load_patients, load_wanted, note_left_out
+from histoweave.steps_training import write_trained
 from histoweave.survival.crossfit import fit_fold
-from histoweave.survival.gene_groups import GroupSettings
 from histoweave.survival.interface import Context
 from histoweave.survival.registry import method_module, needs_of, picked_device
 
@@ -43,15 +32,8 @@ def main(argv: Sequence[str] | None) -> None:
     settings = steps.settings_of(module.Settings, args.settings)
     account = Account("survival")
     patients, bags = load_patients(args)
-    wanted = getattr(module, "USES", frozenset())
-    shared = {"device": picked_device(args.method, args.device)}
-    if "gene_groups" in wanted:
-        groups = steps.settings_of(GroupSettings, args.groups)
-        shared["gene_groups"] = load_groups(args, groups, patients.genes, account)
-    if "gene_embedding" in wanted:
-        shared["gene_embedding"] = load_embedding(args.gene_embedding)
-    if "cells" in wanted:
-        shared["cells"] = load_cells(args.cells)
+    wanted = load_wanted(args, getattr(module, "USES", frozenset()), patients.genes, account)
+    shared = {"device": picked_device(args.method, args.device), **wanted}
     names = ("cohort", "folds", "expression", "alterations", "gene_embedding", "modules")
     step, inputs = f"survival/train_model {args.method}", {name: getattr(args, name) for name in names}
     record = steps.provenance(step, settings=settings, seed=args.seed, inputs=inputs)
@@ -65,16 +47,7 @@ def main(argv: Sequence[str] | None) -> None:
         result = fit_fold(patients, roles, module, settings=settings, context=context, horizons_days=args.horizons)
         note_left_out(account, result.left_out, "/".join(where))
         results.append(result)
-    RISK.write(pd.concat([r.risk for r in results], ignore_index=True), args.risk, provenance=record)
-    TRAINING.write(pd.concat([r.training for r in results], ignore_index=True), args.training, provenance=record)
-    header = {
-        "method": args.method,
-        "needs": sorted(needs_of(module, settings).predict),
-        "encoder": {**bags.encoder, "features": list(bags.feature_names)} if bags else None,
-        "horizons_days": args.horizons,
-    }
-    states = [FoldState(r.repeat, r.fold, *r.fitted.state(), r.train_risk) for r in results]
-    write_bundle(args.bundle, header, states, provenance=record)
+    write_trained(args, results, needs=needs_of(module, settings).predict, bags=bags, record=record)
     account.write(args.ledger, provenance=record)
     if args.checkpoints:
         shutil.rmtree(args.checkpoints, ignore_errors=True)

@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from histoweave.formats.expression import COUNTS
 from histoweave.formats.genegraph import GENE_EMBEDDING, MODULES, vectors_of
 from histoweave.formats.ledger import Account
 from histoweave.formats.survival import ALTERATIONS, COHORT, EXPRESSION, read_gmt
+from histoweave.steps import settings_of
 from histoweave.survival.gene_groups import GroupSettings, present
 from histoweave.survival.interface import Cells, Patients, patients_of
 
@@ -54,6 +55,20 @@ def load_patients(args: argparse.Namespace) -> tuple[Patients, SlideBags | None]
         covariates=args.covariates,
     )
     return patients, bags
+
+
+def load_wanted(
+    args: argparse.Namespace, uses: Collection[str], genes: Sequence[str], account: Account
+) -> dict[str, object]:
+    """What a method asks for beside patients (its ``USES``), by the names of the fields of Context."""
+    given: dict[str, object] = {}
+    if "gene_groups" in uses:
+        given["gene_groups"] = load_groups(args, settings_of(GroupSettings, args.groups), genes, account)
+    if "gene_embedding" in uses:
+        given["gene_embedding"] = load_embedding(args.gene_embedding)
+    if "cells" in uses:
+        given["cells"] = load_cells(args.cells)
+    return given
 
 
 def load_embedding(path: Path | None) -> dict[str, np.ndarray] | None:
