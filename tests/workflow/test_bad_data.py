@@ -45,7 +45,9 @@ def dataset(folder):
     """Cells that somebody normalised."""
     counts = np.log1p(np.random.default_rng(4).poisson(3, (60, 30))).astype("float32")
     cells = pd.DataFrame(index=[f"c{n}" for n in range(60)])
-    ad.AnnData(counts, obs=cells, var=pd.DataFrame(index=[f"G{n}" for n in range(30)])).write_h5ad(folder / "cells.h5ad")
+    ad.AnnData(counts, obs=cells, var=pd.DataFrame(index=[f"G{n}" for n in range(30)])).write_h5ad(
+        folder / "cells.h5ad"
+    )
     row = {"dataset": "blood", "path": folder / "cells.h5ad", "modality": "scrna", "tissue": "blood"}
     pd.DataFrame([row]).to_csv(folder / "datasets.tsv", sep="\t", index=False)
     return str(folder / "datasets.tsv")
