@@ -15,7 +15,7 @@ from histoweave.formats.bundle import read_folds, read_header
 from histoweave.formats.explained import ATTRIBUTIONS, CHECKS, GROUP_EXPRESSION, PREDICTION
 from histoweave.formats.slides import FEATURES, QC
 from histoweave.formats.survival import ATTENTION, COHORT, FOLDS, RISK, TRAINING
-from histoweave.survival import registry
+from histoweave.survival import crossfit, registry
 from histoweave.survival.interface import patients_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,7 +109,7 @@ def run(tmp_path_factory):
     return folder, people
 
 
-def train(folder, model, changes):
+def train(folder, model, changes, *more):
     out = folder / model
     out.mkdir(exist_ok=True)
     groups = {"source": "gmt", "path": str(folder / "groups.gmt"), "least_genes": 2, "most_groups": 5}
@@ -118,7 +118,7 @@ def train(folder, model, changes):
         "--expression", folder / "expression.h5ad", "--covariates", "age", "sex", "--groups", json.dumps(groups),
         "--model", model, "--method", model, "--horizons", *HORIZONS, "--settings",
         settings_of_schema(model, **changes), "--risk", out / "risk.parquet", "--training", out / "training.parquet",
-        "--bundle", out / "bundle", "--ledger", out / "ledger.parquet",
+        "--bundle", out / "bundle", "--ledger", out / "ledger.parquet", *more,
     )  # fmt: skip
 
 
@@ -177,6 +177,27 @@ def test_a_second_run_writes_the_same_bytes(run, model):
     before = [file.read_bytes() for file in files]
     train(folder, model, MODELS[model])
     assert [file.read_bytes() for file in files] == before
+
+
+def test_a_killed_training_goes_on_with_the_fold_that_it_was_in(run, tmp_path, monkeypatch):
+    folder, _ = run
+    model, fitted = "cox_clinical", []
+    whole = crossfit.fit_fold
+
+    def killed_in_the_second_fold(*args, **kwargs):
+        fitted.append(kwargs["context"].names)
+        if len(fitted) == 2:
+            raise KeyboardInterrupt
+        return whole(*args, **kwargs)
+
+    before = {path: path.read_bytes() for path in sorted((folder / model).rglob("*")) if path.is_file()}
+    monkeypatch.setattr(crossfit, "fit_fold", killed_in_the_second_fold)
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, model, MODELS[model], "--checkpoints", tmp_path / "checkpoints")
+    train(folder, model, MODELS[model], "--checkpoints", tmp_path / "checkpoints")
+    assert fitted == [(model, "0", "0"), (model, "0", "1"), (model, "0", "1")]
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))

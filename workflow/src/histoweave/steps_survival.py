@@ -1,10 +1,8 @@
 """What the scripts of the survival stage share: joining their input files to patients, gene groups and cells."""
 
 import argparse
-import hashlib
-import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,11 +115,6 @@ def load_cells(paths: Sequence[Path]) -> Cells | None:
     dense = np.concatenate([np.asarray(block.toarray() if hasattr(block, "toarray") else block) for block in counts])
     kinds = pd.concat([part.obs["cell_type"].astype(str) for part in parts])
     return Cells(dense.astype(np.float32), tuple(shared), kinds.to_numpy(str))
-
-
-def checkpoint_folder(base: Path, record: Mapping) -> Path:
-    """Folder of checkpoints of just these settings, seed and inputs; others are never gone on with."""
-    return base / hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def note_left_out(account: Account, left_out: list, where: str) -> None:

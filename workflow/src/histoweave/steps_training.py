@@ -1,19 +1,51 @@
-"""What training leaves behind: out-of-fold risks, training curves, and the bundle that predicts new slides."""
+"""What training leaves behind: finished folds while it runs; then risks, training curves and the bundle."""
 
 import argparse
-from collections.abc import Collection, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from histoweave.formats.bags import SlideBags
 from histoweave.formats.bundle import FoldState, write_bundle
+from histoweave.formats.files import fingerprint
+from histoweave.formats.fold_results import FoldStore, KeptFold
 from histoweave.formats.survival import RISK, TRAINING
 from histoweave.survival.crossfit import FoldResult
 
 
+def checkpoint_folder(args: argparse.Namespace, record: Mapping) -> Path | None:
+    """Folder of checkpoints of just these settings, seed and inputs; others are never gone on with."""
+    if args.checkpoints is None:
+        return None
+    own = [args.model, args.horizons, args.covariates, args.groups, args.device, bool(args.features)]
+    files = [fingerprint(path) for path in (args.families, *args.cells) if path]
+    slides = sorted(Path(args.features).glob("*.h5ad")) if args.features else []
+    tiles = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in slides]
+    text = json.dumps([record, own, files, tiles], sort_keys=True)
+    return args.checkpoints / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def finished(store: FoldStore, number: tuple[int, int], make: Callable[[], FoldResult]) -> KeptFold:
+    """The fold `number` (repeat, fold) from `store`, or made and put there."""
+    found = store.get(*number)
+    if found is None:
+        found = _kept(make())
+        store.put(found)
+    return found
+
+
+def _kept(result: FoldResult) -> KeptFold:
+    own = {name: getattr(result, name) for name in ("repeat", "fold", "risk", "training", "train_risk", "left_out")}
+    tensors, meta = result.fitted.state()
+    return KeptFold(**own, tensors=tensors, meta=meta)
+
+
 def write_trained(
     args: argparse.Namespace,
-    results: Sequence[FoldResult],
+    results: Sequence[KeptFold],
     *,
     needs: Collection[str],
     bags: SlideBags | None,
@@ -28,5 +60,5 @@ def write_trained(
         "encoder": {**bags.encoder, "features": list(bags.feature_names)} if bags else None,
         "horizons_days": args.horizons,
     }
-    states = [FoldState(r.repeat, r.fold, *r.fitted.state(), r.train_risk) for r in results]
+    states = [FoldState(r.repeat, r.fold, r.tensors, r.meta, r.train_risk) for r in results]
     write_bundle(args.bundle, header, states, provenance=record)
