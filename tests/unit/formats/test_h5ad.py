@@ -1,6 +1,7 @@
 """h5ad files carry their kind, and are refused where it is another."""
 
 import anndata as ad
+import h5py
 import numpy as np
 import pytest
 
@@ -54,3 +55,28 @@ def test_missing_slots_are_named(tmp_path):
     del data.obsm["spatial"]
     with pytest.raises(InputError, match="missing: 'obsm/spatial'"):
         KIND.write(data, tmp_path / "d.h5ad", provenance={})
+
+
+def test_a_flipped_bit_anywhere_is_noticed(path):
+    whole = path.read_bytes()
+    reference = KIND.read(path)
+    for place in range(0, len(whole) - 41, 97):  # the last 41 bytes are the seal itself
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        path.write_bytes(bytes(content))
+        with pytest.raises(InputError, match="is damaged: its checksum does not match"):
+            KIND.read(path)
+    path.write_bytes(whole)
+    assert KIND.read(path).obs.equals(reference.obs)
+
+
+def test_a_file_that_another_program_wrote_needs_no_checksum(path):
+    data = KIND.read(path)
+    data.write_h5ad(path)
+    assert KIND.read(path).shape == data.shape
+
+
+def test_a_change_on_purpose_takes_the_seal_away(path):
+    with h5py.File(path, "r+") as file:
+        file["obsm/spatial"][0, 0] = 5.0
+    assert KIND.read(path).obsm["spatial"][0, 0] == 5.0

@@ -281,11 +281,23 @@ def test_slides_of_two_encoders_in_one_cohort(run, tmp_path):
             read_bags(tmp_path, [["A"], [other]])
 
 
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def change(path, old, new):
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
         (lambda b: (b / "fold_0_0.safetensors").write_bytes(b"\x10"), "fold_0_0.safetensors cannot be read"),
         (lambda b: (b / "fold_0_1.safetensors").unlink(), "fold_0_1.safetensors cannot be read"),
+        (lambda b: flip(b / "fold_0_0.safetensors", -9), "fold_0_0.safetensors is damaged"),
+        (lambda b: change(b / "bundle.json", '"repeat": 0', '"repeat": 1'), "bundle.json is damaged"),
         (lambda b: (b / "model.pkl").write_bytes(b"\x80\x04."), "holds 'model.pkl', which is no part of a bundle"),
         (lambda b: (b / "bundle.json").write_text("{"), "is no readable bundle"),
         (lambda b: (b / "bundle.json").write_text('{"format": "x"}'), "found 'x' version None"),

@@ -4,6 +4,7 @@
 median and the percentiles of its training risks; ``fold_<repeat>_<fold>.safetensors``: the arrays of one fold.
 """
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -45,8 +46,12 @@ def write_bundle(folder: str | Path, header: Mapping, folds: Sequence[FoldState]
             name = f"fold_{state.repeat}_{state.fold}.safetensors"
             arrays = {key: np.ascontiguousarray(value) for key, value in state.tensors.items()}
             save_file(arrays | {"train_risk": np.ascontiguousarray(state.train_risk)}, temporary / name)
-            entries.append({"repeat": state.repeat, "fold": state.fold, "file": name, "meta": state.meta})
+            digest = _sha256((temporary / name).read_bytes())
+            entries.append(
+                {"repeat": state.repeat, "fold": state.fold, "file": name, "sha256": digest, "meta": state.meta}
+            )
         content = {"format": FORMAT, "format_version": VERSION, **header, "folds": entries, "provenance": provenance}
+        content["sha256"] = _digest(json.loads(json.dumps(content)))
         (temporary / "bundle.json").write_text(json.dumps(content, sort_keys=True, indent=1) + "\n")
         temporary.chmod(0o755)
         if folder.exists():
@@ -54,6 +59,15 @@ def write_bundle(folder: str | Path, header: Mapping, folds: Sequence[FoldState]
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digest(content: Mapping) -> str:
+    """Digest of what ``bundle.json`` says, whatever its line breaks."""
+    return _sha256(json.dumps({k: v for k, v in content.items() if k != "sha256"}, sort_keys=True).encode())
 
 
 def read_header(folder: str | Path) -> dict:
@@ -74,6 +88,9 @@ def read_header(folder: str | Path) -> dict:
     if missing or not content["folds"]:
         msg = f"{path} is incomplete: '{(missing or ['folds'])[0]}' is missing. Copy the whole bundle again."
         raise InputError(msg)
+    if content.get("sha256", _digest(content)) != _digest(content):
+        msg = f"{path} is damaged: its checksum does not match what it says. Copy the whole bundle again."
+        raise InputError(msg)
     strangers = sorted(p.name for p in Path(folder).iterdir() if p.suffix not in _ENDINGS and p.name not in _OURS)
     if strangers:
         msg = (
@@ -87,14 +104,18 @@ def read_header(folder: str | Path) -> dict:
 def read_folds(folder: str | Path, header: Mapping) -> Iterator[FoldState]:
     """Folds of a bundle, one after the other; raises InputError for a damaged or missing file."""
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     for entry in header["folds"]:
         path = Path(folder) / Path(entry["file"]).name
         try:
-            tensors = load_file(path)
+            raw = path.read_bytes()
+            tensors, digest = load(raw), _sha256(raw)
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             msg = f"{path} cannot be read ({str(error).splitlines()[0]}): cut off or not safetensors. Copy it again."
             raise InputError(msg) from error
+        if entry.get("sha256", digest) != digest:
+            msg = f"{path} is damaged: its checksum is not the one in bundle.json. Copy it again."
+            raise InputError(msg)
         risk = tensors.pop("train_risk")
         yield FoldState(entry["repeat"], entry["fold"], tensors, entry["meta"], risk)

@@ -16,7 +16,7 @@ from anndata.io import read_elem, sparse_dataset, write_elem
 from scipy import sparse
 
 from histoweave.errors import InputError, shorten
-from histoweave.formats.files import replacing
+from histoweave.formats.files import check_seal, replacing
 from histoweave.formats.h5ad import MatrixKind
 from histoweave.formats.ledger import Account
 from histoweave.formats.table import TableKind
@@ -68,6 +68,7 @@ class CountsFile:
     def __init__(self, path: str | Path, *, memory_gb: float) -> None:
         self.path = Path(path)
         try:
+            check_seal(self.path)
             with h5py.File(self.path) as file:
                 self._open(file)
         except (OSError, KeyError) as error:
@@ -141,7 +142,7 @@ def write_counts(
     provenance: Mapping,
 ) -> None:
     """Write a COUNTS file block by block; the whole matrix is never in memory."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path, seal=True) as temporary, h5py.File(temporary, "w") as file:
         empty = sparse.csr_matrix((0, len(var)), dtype=np.float32)
         # int64 row pointers from the start: appending never has to widen them
         empty.indptr = empty.indptr.astype(np.int64)
@@ -162,7 +163,7 @@ def write_residuals(
     provenance: Mapping,
 ) -> None:
     """Write a RESIDUALS file, dense float32, block by block."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path, seal=True) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         matrix = file.create_dataset("X", shape=(len(obs), len(var)), dtype=np.float32, chunks=True, compression="gzip")
         matrix.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})

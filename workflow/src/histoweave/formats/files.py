@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, and naming its content."""
+"""Writing a file whole or not at all, naming its content, and noticing when it has changed."""
 
 import hashlib
 import os
@@ -13,14 +13,17 @@ from histoweave.errors import InputError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _WHOLE = 64 * 2**20
 _ENDS = 2**20
+_SEAL = b"\nHWSHA256"  # after the end that an HDF5 file states, where its readers do not look; then the digest
+_DIGEST = 32
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, seal: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
 
     A failed or killed block leaves `path` as it was; a failed one also removes the
-    temporary file. The suffix is kept, since some writers look at it.
+    temporary file. The suffix is kept, since some writers look at it. With `seal` a
+    digest of the content is appended, which `check_seal` compares (HDF5 only).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,10 +32,37 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        if seal:
+            _append_seal(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _append_seal(path: Path) -> None:
+    with path.open("rb+") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        file.write(_SEAL + digest)
+
+
+def check_seal(path: str | Path) -> None:
+    """Raise InputError if a sealed file has changed since it was written; one without a seal passes."""
+    path, tail = Path(path), len(_SEAL) + _DIGEST
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - tail))
+        seal = file.read(tail)
+        if not seal.startswith(_SEAL):
+            return
+        file.seek(0)
+        digest, left = hashlib.sha256(), size - tail
+        while left and (block := file.read(min(left, _ENDS))):
+            digest.update(block)
+            left -= len(block)
+    if digest.digest() != seal[len(_SEAL) :]:
+        msg = f"{path} is damaged: its checksum does not match its content. Remove it and run again."
+        raise InputError(msg)
 
 
 def _umask() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import anndata as ad
 
 from histoweave.errors import InputError, shorten
-from histoweave.formats.files import replacing
+from histoweave.formats.files import check_seal, replacing
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,13 @@ class MatrixKind:
             "format_version": self.version,
             "provenance": json.dumps(dict(provenance), sort_keys=True),
         }
-        with replacing(path) as temporary:
+        with replacing(path, seal=True) as temporary:
             data.write_h5ad(temporary, compression="gzip", compression_opts=1)
 
     def read(self, path: str | Path, *, backed: bool = False) -> ad.AnnData:
         """Read the file at `path`; raises InputError if it is of another kind, version or damaged."""
         try:
+            check_seal(path)
             data = ad.read_h5ad(path, backed="r" if backed else None)
         except (OSError, KeyError, ValueError) as error:
             msg = f"{path} is not a readable h5ad file ({str(error).splitlines()[0]}). Remove it and run again."

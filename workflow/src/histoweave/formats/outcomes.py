@@ -11,7 +11,7 @@ import pandas as pd
 
 from histoweave.errors import InputError
 from histoweave.formats.explained import PREDICTION
-from histoweave.formats.files import safe_name
+from histoweave.formats.files import check_seal, safe_name
 from histoweave.formats.slides import FEATURES
 from histoweave.formats.survival import COHORT, EXPRESSION, FOLDS, RISK, read_clinical
 
@@ -76,6 +76,7 @@ def mean_tile_features(folder: str | Path, slides_of_patient: Iterable[Sequence[
 def _tile_features(path: Path) -> np.ndarray:
     """X (tile, feature) of a feature file; h5py alone, because anndata takes 25 ms to open one."""
     try:
+        check_seal(path)
         with h5py.File(path) as file:
             if file["uns/format"].asstr()[()] != FEATURES.name:
                 msg = f"{path} holds no tile features. Remove it and run again."

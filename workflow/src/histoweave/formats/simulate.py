@@ -66,5 +66,5 @@ def write_counts(
     )
     if positions is not None:
         data.obsm["spatial"] = positions
-    with replacing(path) as temporary:
+    with replacing(path, seal=True) as temporary:
         data.write_h5ad(temporary, compression="gzip", compression_opts=1)
