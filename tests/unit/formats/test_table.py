@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from histoweave.errors import InputError
+from histoweave.formats.files import fingerprint
 from histoweave.formats.table import TableKind
 
 KIND = TableKind("things", 2, {"name": "str", "count": "int", "size": "float"})
@@ -75,3 +76,16 @@ def test_a_flipped_bit_is_noticed(tmp_path):
         path.write_bytes(bytes(content))
         with pytest.raises(InputError, match="is not a readable Parquet file"):
             kind.read(path)
+
+
+def test_the_fingerprint_leaves_measured_columns_out(tmp_path):
+    kind = TableKind("timed", 1, {"name": "str", "seconds": "float"}, measured=("seconds",))
+    frame = pd.DataFrame({"name": ["a", "b"], "seconds": [1.0, 2.0]})
+    changes = {"one": frame, "slower": frame.assign(seconds=9.0), "other": frame.assign(name="c")}
+    for name, table in changes.items():
+        kind.write(table, tmp_path / f"{name}.parquet", provenance={})
+    kind.write(frame, tmp_path / "made_otherwise.parquet", provenance={"seed": 2})
+    one, slower, other, otherwise = (fingerprint(tmp_path / f"{name}.parquet") for name in (*changes, "made_otherwise"))
+    assert one == slower
+    assert len({one, other, otherwise}) == 3
+    assert kind.read(tmp_path / "slower.parquet")["seconds"].tolist() == [9.0, 9.0]

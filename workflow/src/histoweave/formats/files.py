@@ -1,6 +1,7 @@
 """Writing a file whole or not at all, naming its content, and noticing when it has changed."""
 
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -83,8 +84,13 @@ def safe_name(name: str) -> str:
 
 
 def fingerprint(path: str | Path) -> str:
-    """Short name of a file's content: SHA-256 of all of it, or of its size and both ends above 64 MB."""
+    """Short name of a file's content: SHA-256 of all of it, or of its size and both ends above 64 MB.
+
+    A table with measured columns (see `TableKind`) gives the name that stands in it.
+    """
     path = Path(path)
+    if path.suffix == ".parquet" and (named := _named_content(path)):
+        return named
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
@@ -96,3 +102,13 @@ def fingerprint(path: str | Path) -> str:
             file.seek(-_ENDS, os.SEEK_END)
             digest.update(file.read(_ENDS))
     return digest.hexdigest()[:24]
+
+
+def _named_content(path: Path) -> str:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return json.loads((pq.read_schema(path).metadata or {}).get(b"content", b'""'))
+    except (OSError, ValueError, pa.ArrowException):
+        return ""

@@ -51,11 +51,11 @@ _MANIFEST_COLUMNS = {
     "outline": "str",
     "seconds": "float",
 }
-TILING = TableKind("slide_tiling", 1, _MANIFEST_COLUMNS)
+TILING = TableKind("slide_tiling", 1, _MANIFEST_COLUMNS, measured=("seconds",))
 """Manifest of a batch after tiling: one row per slide, `n_tiles` of status ok."""
-ENCODING = TableKind("slide_encoding", 1, _MANIFEST_COLUMNS)
+ENCODING = TableKind("slide_encoding", 1, _MANIFEST_COLUMNS, measured=("seconds",))
 """Manifest of a batch after encoding: one row per slide, `n_tiles` as encoded, `seconds` of both steps."""
-QC = TableKind("slides_qc", 1, _MANIFEST_COLUMNS)
+QC = TableKind("slides_qc", 1, _MANIFEST_COLUMNS, measured=("seconds",))
 
 
 def slide_files(folder: str | Path, slide: str) -> dict[str, Path]:

@@ -1,5 +1,6 @@
 """Parquet tables: every kind of table has a name, a version and columns that are checked both ways."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,11 +28,14 @@ class TableKind:
 
     name, version : stand in the file's metadata as ``format`` and ``format_version``
     columns : column -> ``str | int | float | float32 | bool``; further columns are allowed
+    measured : columns that differ between equal runs, such as seconds; the file's fingerprint leaves them out, so
+        that what is made from it has equal bytes
     """
 
     name: str
     version: int
     columns: Mapping[str, str]
+    measured: tuple[str, ...] = ()
 
     def empty(self) -> pd.DataFrame:
         """Return a table of this kind without rows."""
@@ -51,6 +55,8 @@ class TableKind:
         meta = {"format": self.name, "format_version": str(self.version)}
         extra = {"provenance": dict(provenance), **more}
         meta |= {key: json.dumps(value, sort_keys=True) for key, value in extra.items()}
+        if self.measured:
+            meta["content"] = json.dumps(_digest(table.drop_columns(list(self.measured)), meta))
         with replacing(path) as temporary:
             pq.write_table(table.replace_schema_metadata(meta), temporary, compression="zstd", write_page_checksum=True)
 
@@ -87,3 +93,13 @@ class TableKind:
         if missing:
             msg = f"{where}: {len(missing)} column(s) missing: {shorten(missing)}."
             raise InputError(msg)
+
+
+def _digest(table: pa.Table, meta: Mapping) -> str:
+    """Short name of a table's content."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    digest = hashlib.sha256(json.dumps(dict(meta), sort_keys=True).encode())
+    digest.update(sink.getvalue())
+    return digest.hexdigest()[:24]
