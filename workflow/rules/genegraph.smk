@@ -1,6 +1,7 @@
 # IN   expression/{dataset}/residuals.h5ad, coexpression.parquet
 # OUT  genegraph/graphs/{dataset}.h5ad, embedding.h5ad, gene_embedding.parquet, modules.parquet, metrics.parquet
 # 1. one graph of genes per dataset  2. one embedding of all graphs  3. a vector and a module per gene  4. metrics
+#    (by setting over several seeds: further/genegraph_repeats.smk)
 # 5. where the config names their input (further/genegraph.smk): gene sets, two conditions, gene labels, orthologues
 
 
@@ -106,6 +107,7 @@ rule find_modules:
         embedding=f"{RESULTS}/genegraph/embedding.h5ad",
     output:
         genes=f"{RESULTS}/genegraph/gene_embedding.parquet",
+        vectors=f"{RESULTS}/genegraph/gene_vectors.h5ad",
         tissues=f"{RESULTS}/genegraph/tissue_embedding.parquet",
         modules=f"{RESULTS}/genegraph/modules.parquet",
         neighbours=f"{RESULTS}/genegraph/neighbours.parquet",
@@ -129,6 +131,7 @@ rule find_modules:
         " --settings {params.settings:q}"
         " --seed {params.seed:q}"
         " --gene-embedding {output.genes:q}"
+        " --gene-vectors {output.vectors:q}"
         " --tissue-embedding {output.tissues:q}"
         " --modules {output.modules:q}"
         " --neighbours {output.neighbours:q}"
@@ -140,8 +143,14 @@ rule measure_embedding:
     input:
         graphs=expand(f"{RESULTS}/genegraph/graphs/{{dataset}}.h5ad", dataset=DATASETS),
         embedding=f"{RESULTS}/genegraph/embedding.h5ad",
+        others=[
+            f"{RESULTS}/genegraph/repeats/{number}/metrics_by_seed.parquet"
+            for number in range(2, config["genegraph"]["metrics"]["seeds"] + 1)
+        ],
     output:
         table=f"{RESULTS}/genegraph/metrics.parquet",
+        by_seed=f"{RESULTS}/genegraph/metrics_by_seed.parquet",
+        comparisons=f"{RESULTS}/genegraph/comparisons.parquet",
     log:
         f"{RESULTS}/logs/genegraph/measure_embedding.log",
     benchmark:
@@ -151,7 +160,7 @@ rule measure_embedding:
     threads: 1
     resources:
         mem_mb=grow(8000),
-        runtime=minutes(60),
+        runtime=minutes(240),
     params:
         seed=config["seed"],
         settings=settings(
@@ -162,10 +171,14 @@ rule measure_embedding:
         "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/genegraph/measure_embedding.py"
         " --graphs {input.graphs:q}"
         " --embedding {input.embedding:q}"
+        " --others {input.others:q}"
         " --settings {params.settings:q}"
         " --seed {params.seed:q}"
         " --out {output.table:q}"
+        " --by-seed {output.by_seed:q}"
+        " --comparisons {output.comparisons:q}"
         " > {log:q} 2>&1"
 
 
 include: "further/genegraph.smk"
+include: "further/genegraph_repeats.smk"

@@ -11,9 +11,17 @@ from histoweave.genegraph.skipgram import random_walks
 from histoweave.genegraph.spectral import normalised, principal_components
 
 SETTINGS = BaselineSettings(
-    gae_epochs=40, gae_rate=0.02, skip_epochs=20, negatives=3, walks=6, walk_length=6, window=2, jump=0.2
+    published_epochs=2,
+    gae_epochs=40,
+    gae_rate=0.02,
+    skip_epochs=20,
+    negatives=3,
+    walks=6,
+    walk_length=6,
+    window=2,
+    jump=0.2,
 )
-METRICS = MetricSettings(methods=(), neighbours=10, resolution=1.0, lisi_neighbours=30)
+METRICS = MetricSettings(methods=(), seeds=1, neighbours=10, resolution=1.0, lisi_neighbours=30)
 
 
 @pytest.fixture(scope="module")

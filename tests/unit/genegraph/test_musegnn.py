@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity
+from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity, mish
 
 from genegraph.planted import planted_graphs
 from histoweave.genegraph.attention import neighbours_of
@@ -86,6 +86,16 @@ def test_decoder_sizes():
 
     assert count(MlpDecoder(50)) == 3 * 50**2 + 3 * 50
     assert count(BilinearDecoder()) == 2
+
+
+def test_mlp_decoder_equals_its_layers_on_the_products_of_all_genes():
+    z, decoder = draw(9, 4).requires_grad_(), MlpDecoder(9)
+    first, second, third = decoder.layers
+    whole = third(mish(second(mish(first(z @ z.T)))))
+    torch.testing.assert_close(decoder(z), whole, atol=1e-5, rtol=1e-5)
+    ours, theirs = (torch.autograd.grad(out.square().sum(), [z, first.weight]) for out in (decoder(z), whole))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
 def test_graphs_may_differ_in_genes_and_in_cells():

@@ -14,6 +14,7 @@ from genegraph.test_train import MODEL, TRAIN
 from histoweave.errors import InputError
 from histoweave.formats.expression import COEXPRESSION, RESIDUALS
 from histoweave.formats.genegraph import (
+    COMPARISONS,
     DIFFERENTIAL,
     ENRICHMENT,
     FUNCTION_SCORES,
@@ -21,6 +22,7 @@ from histoweave.formats.genegraph import (
     METRICS,
     MODULES,
     ORTHOLOGY,
+    SEED_METRICS,
 )
 from histoweave.formats.ledger import LEDGER
 
@@ -29,10 +31,10 @@ MODULE = {
     "tissues": [], "neighbours": 8, "resolution": 1.0, "min_genes": 5, "listed_neighbours": 3, "layout_epochs": 20
 }  # fmt: skip
 BASELINES = {
-    "gae_epochs": 2, "gae_rate": 0.01, "skip_epochs": 1, "negatives": 2, "walks": 1, "walk_length": 4, "window": 1,
-    "jump": 0.2,
+    "published_epochs": 2, "gae_epochs": 2, "gae_rate": 0.01, "skip_epochs": 1, "negatives": 2, "walks": 1,
+    "walk_length": 4, "window": 1, "jump": 0.2,
 }  # fmt: skip
-METRIC = {"methods": ["random_per_gene"], "neighbours": 8, "resolution": 1.0, "lisi_neighbours": 12}
+METRIC = {"methods": ["random_per_gene"], "seeds": 1, "neighbours": 8, "resolution": 1.0, "lisi_neighbours": 12}
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +77,13 @@ def whole(run, inputs, out):
     )  # fmt: skip
     run(
         "find_modules", MODULE, "--embedding", out / "embedding.h5ad", "--gene-embedding", out / "genes.parquet",
-        "--tissue-embedding", out / "tissues.parquet", "--modules", out / "modules.parquet",
-        "--neighbours", out / "neighbours.parquet",
+        "--gene-vectors", out / "vectors.h5ad", "--tissue-embedding", out / "tissues.parquet",
+        "--modules", out / "modules.parquet", "--neighbours", out / "neighbours.parquet",
     )  # fmt: skip
     run(
         "measure_embedding", {"baselines": BASELINES, "held_out": HELD_OUT, "metrics": METRIC}, "--graphs", *graphs,
         "--embedding", out / "embedding.h5ad", "--out", out / "metrics.parquet",
+        "--by-seed", out / "metrics_by_seed.parquet", "--comparisons", out / "comparisons.parquet",
     )  # fmt: skip
     return out
 
@@ -101,6 +104,44 @@ def test_tables_fit_each_other(done):
     metrics = METRICS.read(out / "metrics.parquet").pivot_table(index="method", columns="metric", values="value")
     assert metrics.loc["musegnn", "held_out_auc"] > metrics.loc["random_per_gene", "held_out_auc"] + 0.2
     assert not (out / "checkpoint.safetensors").exists()
+
+
+def test_gene_vectors_open_in_other_tools(done):
+    """As a user of scanpy would: no reader of ours, genes by name, a picture by the name that scanpy knows."""
+    out = done[1]
+    found = ad.read_h5ad(out / "vectors.h5ad")
+    genes = GENE_EMBEDDING.read(out / "genes.parquet").set_index("gene")
+    np.testing.assert_array_equal(found.X, genes.loc[found.obs_names].to_numpy(np.float32))
+    np.testing.assert_allclose(np.linalg.norm(found["m0_0"].X, axis=1), 1, rtol=1e-5)
+    modules = MODULES.read(out / "modules.parquet").set_index("gene")
+    assert found.obs["module"].astype(str).equals(modules.loc[found.obs_names, "module"].astype(str))
+    assert found.obsm["X_umap"].shape == (len(genes), 2)
+
+
+def test_other_seeds_are_joined(run, done, tmp_path):
+    """Metrics of another seed beside our own: means with intervals, and paired gains."""
+    out = done[1]
+    first = SEED_METRICS.read(out / "metrics_by_seed.parquet")
+    assert set(first["seed"]) == {3}
+    other = first.assign(seed=4, value=first["value"] + np.where(first["method"] == "musegnn", 0.02, 0.0))
+    SEED_METRICS.write(other, tmp_path / "other.parquet", provenance={})
+    graphs = [out / "g0.h5ad", out / "g1.h5ad"]
+    run(
+        "measure_embedding", {"baselines": BASELINES, "held_out": HELD_OUT, "metrics": METRIC}, "--graphs", *graphs,
+        "--embedding", out / "embedding.h5ad", "--others", tmp_path / "other.parquet",
+        "--out", tmp_path / "metrics.parquet", "--by-seed", tmp_path / "by_seed.parquet",
+        "--comparisons", tmp_path / "comparisons.parquet",
+    )  # fmt: skip
+    keys = ["method", "metric"]
+    one, both = (METRICS.read(folder / "metrics.parquet").set_index(keys) for folder in (out, tmp_path))
+    ours = ("musegnn", "held_out_auc")
+    assert both.loc[ours, "value"] == pytest.approx(one.loc[ours, "value"] + 0.01)
+    assert both.loc[ours, "lower"] < both.loc[ours, "value"] < both.loc[ours, "upper"]
+    assert (both["seeds"] == 2).all()
+    gain = COMPARISONS.read(tmp_path / "comparisons.parquet").set_index(keys).loc[("random_per_gene", "held_out_auc")]
+    apart = one.loc[ours, "value"] - one.loc[("random_per_gene", "held_out_auc"), "value"]
+    assert gain["difference"] == pytest.approx(apart + 0.01)
+    assert gain["lower"] < gain["difference"] < gain["upper"]
 
 
 def test_the_same_seed_writes_the_same_bytes(run, done, tmp_path):
@@ -156,5 +197,6 @@ def test_a_file_of_another_kind_is_told(run, done, tmp_path):
     ):
         run(
             "find_modules", MODULE, "--embedding", out / "g0.h5ad", "--gene-embedding", tmp_path / "a",
-            "--tissue-embedding", tmp_path / "b", "--modules", tmp_path / "c", "--neighbours", tmp_path / "d",
+            "--gene-vectors", tmp_path / "v", "--tissue-embedding", tmp_path / "b",
+            "--modules", tmp_path / "c", "--neighbours", tmp_path / "d",
         )  # fmt: skip

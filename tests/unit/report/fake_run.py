@@ -116,7 +116,13 @@ def _genes(root):
     place = rng.normal(size=(60, 2)) + 5 * np.eye(3)[module][:, :2]
     modules = pd.DataFrame({"gene": genes, "module": module.astype(str), "x": place[:, 0], "y": place[:, 1]})
     genegraph.MODULES.write(modules, root / "genegraph/modules.parquet", provenance=FROM)
-    quality = [{"method": m, "metric": "retention", "value": v} for m, v in (("musegnn", 0.6), ("random", 0.1))]
+    values = {"musegnn": (0.9, 0.6, 0.2), "random_per_gene": (0.5, 0.8, 0.2)}
+    quality = [
+        {"method": method, "metric": metric, "value": value, "seeds": 1}
+        for method, found in values.items()
+        for metric, value in zip(("held_out_auc", "asw", "cgr"), found, strict=True)
+    ]
+    quality[0] |= {"lower": 0.85, "upper": 0.95}
     genegraph.METRICS.write(filled(genegraph.METRICS, quality), root / "genegraph/metrics.parquet", provenance=FROM)
 
 

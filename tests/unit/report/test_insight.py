@@ -28,15 +28,3 @@ def test_checks_are_summed_up(root, results):
 def test_without_explanations_there_is_no_table(root, tmp_path):
     section = insight.heatmaps_section(run_of(root, tmp_path))
     assert [getattr(block, "name", "") for block in section.blocks] == [""]
-
-
-def test_modules_are_listed_by_size_with_some_genes(root, results):
-    table = block(insight.genes_section(run_of(root, results)), "modules")
-    assert [row[:2] for row in texts(table)] == [["0", "20"], ["1", "20"], ["2", "20"]]
-    assert texts(table)[0][2].startswith("GENE0000, GENE0003")
-
-
-def test_graph_measures_link_to_their_rows(root, results):
-    table = block(insight.genes_section(run_of(root, results)), "graph-metrics")
-    assert list(table.rows_of) == [0, 1]
-    assert texts(table)[0] == ["musegnn", "retention", "0.600 (no interval)"]

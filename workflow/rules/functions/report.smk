@@ -3,6 +3,18 @@ from snakemake.io import strip_wildcard_constraints
 
 REPORT = f"{RESULTS}/report"
 MODEL_NAMES = list(config["survival"].get("models", {})) if PATIENTS else []
+# Uses of the gene vectors -> their figures; only those whose input the config names are made.
+GENE_FIGURES = [
+    name
+    for use, names in {
+        "enrichment": ["gene_sets", "gene_probes"],
+        "differential": ["gene_changes"],
+        "gene_function": ["gene_function"],
+        "orthology": ["gene_orthologues"],
+    }.items()
+    if DATASETS and GENEGRAPH_EXTRA[use]
+    for name in names
+]
 FIGURES = {
     "participants": "Participants",
     "follow_up": "Participants",
@@ -18,7 +30,9 @@ FIGURES = {
     "attributions": "Performance",
     "training": "Performance",
     "gene_map": "Gene graph",
+    "gene_training": "Gene graph",
     "gene_quality": "Gene graph",
+    **{name: "Gene graph" for name in GENE_FIGURES},
     **{f"kaplan_meier__{model}": "Performance" for model in MODEL_NAMES},
     **{f"heatmap__{case}": "Slides" for case in ("highest", "median", "lowest")},
 }

@@ -7,11 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from histoweave import steps
-from histoweave.formats.genegraph import EMBEDDING, METRICS, read_graph
-from histoweave.genegraph.controls import METHODS, BaselineSettings
+from histoweave.formats.genegraph import COMPARISONS, EMBEDDING, METRICS, SEED_METRICS, read_graph
+from histoweave.genegraph.controls import BaselineSettings
 from histoweave.genegraph.graph import GeneGraph
 from histoweave.genegraph.heldout import HeldOutSettings, split_edges
-from histoweave.genegraph.judge import MetricSettings, judge
+from histoweave.genegraph.judge import MetricSettings, judge_all
+from histoweave.genegraph.seeds import gains, over_seeds
 
 log = logging.getLogger("histoweave")
 
@@ -20,30 +21,36 @@ def main(argv: Sequence[str] | None) -> None:
     parser = steps.parser(__doc__)
     parser.add_argument("--graphs", type=Path, nargs="+", required=True, help="graphs (h5ad), as trained on")
     parser.add_argument("--embedding", type=Path, required=True, help="trained embedding (h5ad)")
-    parser.add_argument("--out", type=Path, required=True, help="metrics (Parquet)")
+    parser.add_argument("--others", type=Path, nargs="*", default=[], help="metrics by seed of other seeds (Parquet)")
+    parser.add_argument("--out", type=Path, required=True, help="metrics over all seeds (Parquet)")
+    parser.add_argument("--by-seed", type=Path, required=True, help="metrics of each seed (Parquet)")
+    parser.add_argument("--comparisons", type=Path, required=True, help="gain over each other method (Parquet)")
     args = parser.parse_args(argv)
     settings = steps.settings_of(MetricSettings, args.settings["metrics"])
     baselines = steps.settings_of(BaselineSettings, args.settings["baselines"])
     held_out = steps.settings_of(HeldOutSettings, args.settings["held_out"])
     split = split_edges([GeneGraph(**read_graph(path)) for path in args.graphs], settings=held_out, seed=args.seed)
-    names = [graph.name for graph in split.graphs]
     trained = EMBEDDING.read(args.embedding)
     of_dataset = trained.obs["dataset"].to_numpy(str)
-    found = {"musegnn": {name: trained.X[of_dataset == name] for name in names}}
-    for method in settings.methods:
-        made = METHODS[method](split.graphs, dim=trained.n_vars, settings=baselines, seed=args.seed)
-        found[method] = dict(zip(names, made, strict=True))
-    parts = []
-    for method, embeddings in found.items():
-        parts.append(judge(method, embeddings, split, settings=settings, seed=args.seed))
-        log.info("%s: %s", method, dict(parts[-1][["metric", "value"]].round(4).itertuples(index=False)))
+    embeddings = {graph.name: trained.X[of_dataset == graph.name] for graph in split.graphs}
+    table = judge_all(embeddings, split, settings=settings, baselines=baselines, seed=args.seed, tell=tell)
     record = steps.provenance(
         "genegraph/measure_embedding",
         settings=args.settings,
         seed=args.seed,
-        inputs={"graphs": args.graphs, "embedding": args.embedding},
+        inputs={"graphs": args.graphs, "embedding": args.embedding, "others": args.others},
     )
-    METRICS.write(pd.concat(parts, ignore_index=True), args.out, provenance=record)
+    others = pd.concat([SEED_METRICS.empty(), *map(SEED_METRICS.read, args.others)], ignore_index=True)
+    by_seed = pd.concat([table.assign(seed=args.seed), others], ignore_index=True)
+    tables = [part.drop(columns="seed") for _, part in by_seed.groupby("seed", sort=False)]
+    SEED_METRICS.write(by_seed, args.by_seed, provenance=record)
+    METRICS.write(over_seeds(tables), args.out, provenance=record)
+    COMPARISONS.write(gains(tables), args.comparisons, provenance=record)
+
+
+def tell(table: pd.DataFrame) -> None:
+    """Log the metrics of one method."""
+    log.info("%s: %s", table["method"].iloc[0], dict(table[["metric", "value"]].round(4).itertuples(index=False)))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None) -> None:
     inputs = {"gene_embedding": args.gene_embedding, "modules": args.modules, "gmt": args.gmt}
     record = steps.provenance("genegraph/test_gene_sets", settings=settings, seed=args.seed, inputs=inputs)
     found = enrich(modules.set_index("gene").loc[genes].reset_index(), sets)
-    log.info("%d of %d terms of modules at FDR %g", (found["q_value"] < settings.fdr).sum(), len(found), settings.fdr)
+    found["found"] = found["q_value"] < settings.fdr
+    log.info("%d of %d terms of modules at FDR %g", found["found"].sum(), len(found), settings.fdr)
     ENRICHMENT.write(found, args.enrichment, provenance=record, fdr=settings.fdr)
     random = generator(args.seed, "genegraph/random_vectors").standard_normal(vectors.shape)
     parts = []

@@ -23,6 +23,9 @@ GRAPH = MatrixKind("gene_graph", 1, slots=("obsp/coexpression", "uns/dataset", "
 EMBEDDING = MatrixKind("gene_graph_embedding", 1, obs=("gene", "dataset", "tissue", "modality"))
 """X (row, dim); a row is a gene in a dataset."""
 
+GENE_VECTORS = MatrixKind("gene_vectors", 1, obs=("module",), slots=("obsm/X_umap",))
+"""X (gene, dim) under the genes' names, for other tools: ``obs['module']``, and the picture in ``obsm['X_umap']``."""
+
 GENE_EMBEDDING = TableKind("gene_embedding", 1, {"gene": "str"})
 """One vector per gene: ``e0``, ``e1``, ... beside the name; with ``tissue`` as well: one per gene and tissue."""
 
@@ -31,10 +34,19 @@ MODULES = TableKind("gene_modules", 1, {"gene": "str", "module": "str", "x": "fl
 
 NEIGHBOURS = TableKind("gene_neighbours", 1, {"gene": "str", "rank": "int", "neighbour": "str", "cosine": "float"})
 
-METRICS = TableKind(
-    "genegraph_metrics", 1, {"method": "str", "metric": "str", "value": "float", "lower": "float", "upper": "float"}
+_VALUE = {"method": "str", "metric": "str", "value": "float", "lower": "float", "upper": "float"}
+
+METRICS = TableKind("genegraph_metrics", 1, _VALUE | {"seeds": "int"})
+"""Means over ``seeds``; ``lower`` and ``upper`` bound the 95 % interval where there is one."""
+
+SEED_METRICS = TableKind("genegraph_metrics_by_seed", 1, _VALUE | {"seed": "int"})
+
+COMPARISONS = TableKind(
+    "genegraph_comparisons",
+    1,
+    {"method": "str", "metric": "str", "difference": "float", "lower": "float", "upper": "float", "seeds": "int"},
 )
-"""``lower`` and ``upper`` bound the 95 % interval where there is one."""
+"""What the trained embedding has over each other method, paired by seed."""
 
 TRAINING = TableKind("genegraph_training", 1, {"epoch": "int", "part": "str", "value": "float"})
 """Mean of each part of the loss, and the validation AUC where it was looked at, by epoch."""
@@ -53,9 +65,10 @@ ENRICHMENT = TableKind(
         "p_value": "float",
         "q_value": "float",
         "genes": "str",
+        "found": "bool",
     },
 )
-"""Gene sets in modules, best first; ``genes`` joined by a space."""
+"""Gene sets in modules, best first; ``genes`` joined by a space; ``found``: below the false discovery rate set."""
 
 PROBES = TableKind(
     "gene_set_probes",
@@ -193,6 +206,14 @@ def write_embedding(path: str | Path, vectors: np.ndarray, rows: pd.DataFrame, *
     obs = rows.set_index(pd.Index(rows["dataset"] + ":" + rows["gene"], name="row"))
     data = ad.AnnData(vectors, obs=obs, var=pd.DataFrame(index=embedding_columns(vectors.shape[1])))
     EMBEDDING.write(data, path, provenance=provenance)
+
+
+def write_gene_vectors(path: str | Path, vectors: np.ndarray, modules: pd.DataFrame, *, provenance: Mapping) -> None:
+    """Write a GENE_VECTORS file; vectors : (gene, dim); modules : MODULES table of the same genes."""
+    obs = modules[["module"]].set_index(pd.Index(modules["gene"], name="gene"))
+    place = modules[["x", "y"]].to_numpy(np.float32)
+    var = pd.DataFrame(index=embedding_columns(vectors.shape[1]))
+    GENE_VECTORS.write(ad.AnnData(vectors, obs=obs, var=var, obsm={"X_umap": place}), path, provenance=provenance)
 
 
 def write_weights(path: str | Path, tensors: Mapping[str, np.ndarray], meta: Mapping) -> None:

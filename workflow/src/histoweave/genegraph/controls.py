@@ -18,6 +18,7 @@ from histoweave.rng import generator
 class BaselineSettings:
     """How the baselines are trained.
 
+    published_epochs : epochs of MuSe-GNN as published
     gae_epochs, gae_rate : epochs and learning rate of GAE and VGAE
     skip_epochs, negatives : passes over the pairs and random words per pair of both skip-grams
     walks, walk_length, window, jump : random walks per gene, their length, how far a pair may lie apart,
@@ -25,6 +26,7 @@ class BaselineSettings:
     """
 
     section: ClassVar[str] = "genegraph.baselines"
+    published_epochs: int
     gae_epochs: int
     gae_rate: float
     skip_epochs: int
@@ -56,6 +58,13 @@ def spectral(graphs: Sequence[GeneGraph], *, dim: int, settings: BaselineSetting
     """Joint spectral embedding."""
     del settings, seed
     return joint_spectral(graphs, dim=dim)
+
+
+def musegnn_published(graphs: Sequence[GeneGraph], *, dim: int, settings: BaselineSettings, seed: int) -> Embeddings:
+    """MuSe-GNN as published."""
+    from histoweave.genegraph.published import train_published
+
+    return train_published(graphs, dim=dim, epochs=settings.published_epochs, seed=seed)
 
 
 def gene2vec(graphs: Sequence[GeneGraph], *, dim: int, settings: BaselineSettings, seed: int) -> Embeddings:
@@ -105,6 +114,7 @@ METHODS: dict[str, Callable[..., Embeddings]] = {
     "random_per_gene": random_per_gene,
     "pca": pca,
     "joint_spectral": spectral,
+    "musegnn_published": musegnn_published,
     "gene2vec": gene2vec,
     "node2vec": node2vec,
     "gae": gae,

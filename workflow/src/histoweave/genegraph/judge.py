@@ -1,12 +1,13 @@
 """All metrics of one embedding in one table, the same for a trained model, a control and a baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
+from histoweave.genegraph.controls import METHODS, BaselineSettings
 from histoweave.genegraph.graph import GeneGraph
 from histoweave.genegraph.heldout import Split, auc_interval, held_out_scores
 from histoweave.genegraph.lisi import graph_lisi
@@ -19,6 +20,7 @@ from histoweave.genegraph.metrics import (
     neighbour_overlap,
 )
 from histoweave.genegraph.neighbours import fuzzy_graph, leiden, nearest
+from histoweave.genegraph.seeds import OURS, with_overall
 from histoweave.rng import derive_seed
 
 
@@ -27,15 +29,42 @@ class MetricSettings:
     """How an embedding is judged.
 
     methods : controls and baselines that stand beside the trained embedding
+    seeds : how often all is trained and judged, with other edges left out and other weights
     neighbours, resolution : of the graph and the Leiden clusters that ASW, iLISI, GC, CGR and NO use
     lisi_neighbours : nearest rows that iLISI looks at
     """
 
     section: ClassVar[str] = "genegraph.metrics"
     methods: tuple[str, ...]
+    seeds: int
     neighbours: int
     resolution: float
     lisi_neighbours: int
+
+
+def judge_all(
+    embeddings: Mapping[str, np.ndarray],
+    split: Split,
+    *,
+    settings: MetricSettings,
+    baselines: BaselineSettings,
+    seed: int,
+    tell: Callable[[pd.DataFrame], None] = lambda table: None,
+) -> pd.DataFrame:
+    """`judge` of the trained embedding (dataset -> (gene, dim)) and of all methods of `settings` on the same edges.
+
+    With the metric ``overall``, which compares them. `tell` is given each method's table.
+    """
+    found = {OURS: embeddings}
+    dim = embeddings[split.graphs[0].name].shape[1]
+    for method in settings.methods:
+        made = METHODS[method](split.graphs, dim=dim, settings=baselines, seed=seed)
+        found[method] = {graph.name: z for graph, z in zip(split.graphs, made, strict=True)}
+    parts = []
+    for method, made in found.items():
+        parts.append(judge(method, made, split, settings=settings, seed=seed))
+        tell(parts[-1])
+    return with_overall(pd.concat(parts, ignore_index=True))
 
 
 def judge(

@@ -86,7 +86,9 @@ class MlpDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """(gene, dim) -> logits (gene, gene)."""
         first, second, third = self.layers
-        return third(mish(second(mish(first(z @ z.T)))))  # (3)
+        # first(Z Z^T), without the product of two (gene, gene) matrices: Z Z^T has the rank of Z
+        hidden = z @ (first.weight @ z).T + first.bias
+        return third(mish(second(mish(hidden))))  # (3)
 
 
 class BilinearDecoder(nn.Module):

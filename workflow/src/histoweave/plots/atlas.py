@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from matplotlib.figure import Figure
 
-from histoweave.plots import choices
+from histoweave.plots import choices, genes
 from histoweave.plots.choices import CannotDrawError, Slide, Tables, need
 from histoweave.plots.embedding import gene_map
 from histoweave.plots.flow import participant_flow
@@ -56,13 +56,35 @@ def draw_all(
         "attributions": lambda: choices.inputs_of(tables, settings.main_model),
         "training": lambda: choices.learning(tables, models),
         "gene_map": lambda: gene_map(need(tables, "modules"), most=settings.modules_shown),
+        "gene_training": lambda: genes.gene_training(need(tables, "gene_training")),
         "gene_quality": lambda: choices.gene_quality(tables),
     }
+    jobs |= _of_genes(tables)
     jobs |= {f"kaplan_meier__{model}": _later(choices.risk_groups, tables, model) for model in models}
     cases = ("highest", "median", "lowest")
     jobs |= {f"heatmap__{case}": _later(choices.heatmap, tables, case, slides) for case in cases}
     for name, job in jobs.items():
         yield _drawn(name, job)
+
+
+# Figures of what a run does with its gene vectors where the config names the input: table -> figures.
+GENE_USES: dict[str, dict[str, Callable[..., Figure]]] = {
+    "enrichment": {"gene_sets": lambda rows: genes.enriched_terms(rows, most=20)},
+    "probes": {"gene_probes": genes.set_probes},
+    "differential": {"gene_changes": lambda rows: genes.changed_genes(rows, named=16)},
+    "gene_function": {"gene_function": genes.function_scores},
+    "orthology": {"gene_orthologues": genes.orthologues},
+}
+
+
+def _of_genes(tables: Tables) -> dict[str, Callable[[], Figure]]:
+    """Figures of the uses of gene vectors that this run has."""
+    return {
+        name: _later(draw, tables[table])
+        for table, figures in GENE_USES.items()
+        for name, draw in figures.items()
+        if tables.get(table) is not None and len(tables[table])
+    }
 
 
 def _later(draw: Callable[..., Figure], *arguments: object) -> Callable[[], Figure]:

@@ -22,15 +22,16 @@ Tables = Mapping[str, pd.DataFrame | None]
 
 # The measures of MuSe-GNN (arXiv:2310.02275) and of the held-out edges, in words.
 MEASURES = {
-    "cgr": "common genes",
-    "no": "neighbour overlap",
+    "cgr": "common genes (CGR)",
+    "no": "neighbour overlap (NO)",
     "asw": "mixing of datasets (ASW)",
-    "gc": "graph connectivity",
+    "gc": "graph connectivity (GC)",
     "ilisi": "mixing of datasets (iLISI)",
-    "auc": "AUC of edges",
+    "auc": "AUC of training edges",
     "auc_no_diagonal": "AUC of edges, no diagonal",
     "held_out_auc": "AUC of held-out edges",
     "held_out_ap": "precision, held-out edges",
+    "overall": "overall score of the first six",
 }
 
 
@@ -184,6 +185,8 @@ def inputs_of(tables: Tables, model: str) -> Figure:
 def gene_quality(tables: Tables) -> Figure:
     """Measures of the gene embedding beside its controls."""
     rows = need(tables, "graph_metrics")
+    order = {name: place for place, name in enumerate(MEASURES)}
+    rows = rows.sort_values("metric", key=lambda names: names.map(order), kind="stable")
     return beside_controls(rows.assign(metric=rows["metric"].map(lambda name: MEASURES.get(name, name))))
 
 

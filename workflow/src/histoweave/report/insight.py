@@ -1,41 +1,9 @@
-"""The sections on what the models saw: gene graph and slides."""
+"""The section on what the models saw on the slides and in the genes."""
 
 import pandas as pd
 
-from histoweave.report.blocks import Link, Section, Table, Text, cell, interval_cell, table_of
+from histoweave.report.blocks import Link, Section, Table, Text, table_of
 from histoweave.report.run import Run
-
-
-def genes_section(run: Run) -> Section:
-    """The map of genes, its modules, and how good the embedding is beside its controls."""
-    blocks: list = [*run.named("gene_map")]
-    if run.has("modules"):
-        sizes = run.table("modules").groupby("module")["gene"].agg(["size", lambda genes: ", ".join(sorted(genes)[:8])])
-        sizes.columns = ["genes", "some"]
-        sizes = sizes.sort_values("genes", ascending=False).reset_index()
-        headings = {"module": "module", "genes": "genes", "some": "first eight by name"}
-        blocks.append(table_of(sizes, headings, name="modules", caption="Gene modules"))
-    else:
-        blocks.append(run.absent("modules"))
-    trick = (
-        "Read the measures beside their controls: 'random_per_gene' gives every gene name one random vector in all"
-        " datasets, which knows nothing and still tops what asks for mixing of datasets or for the same gene to lie"
-        " together. The AUC and precision of edges that were held out of training cannot be had that way."
-    )
-    blocks += [Text(trick), *run.named("gene_quality")]
-    if run.has("graph_metrics"):
-        frame = run.table("graph_metrics")
-        rows = [
-            [cell(row["method"]), cell(row["metric"]), interval_cell(row["value"], row["lower"], row["upper"])]
-            for row in frame.to_dict("records")
-        ]
-        columns = ["method", "metric", "value (interval)"]
-        caption = "Quality of the gene embedding beside its controls"
-        file = run.files["graph_metrics"]
-        blocks.append(Table("graph-metrics", caption, columns, rows, file=file, rows_of=list(frame.index)))
-    else:
-        blocks.append(run.absent("graph_metrics"))
-    return Section("genes", "Gene graph", blocks)
 
 
 def heatmaps_section(run: Run) -> Section:

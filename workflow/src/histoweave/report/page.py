@@ -12,7 +12,8 @@ from histoweave.report.blocks import Picture, Section
 from histoweave.report.checklists import checklists_section
 from histoweave.report.closing import failed_section, limits_section, provenance_section
 from histoweave.report.cohort import assays_section, endpoint_section, flow_section, lead, splits_section
-from histoweave.report.insight import genes_section, heatmaps_section
+from histoweave.report.genes import genes_section
+from histoweave.report.insight import heatmaps_section
 from histoweave.report.methods import methods_section
 from histoweave.report.run import Run
 
