@@ -15,6 +15,8 @@ DATASETS = [
     ("marrow_rna", "scrna_bmmc__liger", "scrna", "marrow"),
     ("marrow_atac", "scatac_bmmc__liger", "scatac", "marrow"),
 ]
+# Families that genes are told apart by from their vectors; genes of two of them are left out.
+FAMILIES = ["Transcription Factors", "Protein Kinases", "Cell Differentiation Markers", "Cytokines and Growth Factors"]
 SLIDES = [("CMU-1-Small-Region", None), ("TCGA-CR-7395-01A-01-TS1", 0.5)]
 
 
@@ -28,6 +30,7 @@ def main() -> None:
     data = args.data.resolve()
     write_slides(data, args.out)
     write_datasets(data, args.out)
+    write_gene_tables(data / "reference", args.out)
     for cohort in ("skcm", "luad"):
         write_cohort(data / "cohorts" / cohort, args.out / cohort)
 
@@ -46,9 +49,22 @@ def write_slides(data: Path, out: Path) -> None:
 
 
 def write_datasets(data: Path, out: Path) -> None:
-    """Blood, breast and marrow."""
+    """Blood, breast and marrow together, and the first two by themselves."""
     rows = [(name, data / f"singlecell/{file}.h5ad", mod, tissue, "human") for name, file, mod, tissue in DATASETS]
-    save(pd.DataFrame(rows, columns=["dataset", "path", "modality", "tissue", "species"]), out / "datasets.tsv")
+    table = pd.DataFrame(rows, columns=["dataset", "path", "modality", "tissue", "species"])
+    save(table, out / "datasets.tsv")
+    for tissue in ("blood", "breast"):
+        save(table[table["tissue"] == tissue], out / f"datasets_{tissue}.tsv")
+
+
+def write_gene_tables(source: Path, out: Path) -> None:
+    """Hallmark gene sets as GMT, and one family label per gene."""
+    sets = pd.read_csv(source / "hallmark_sets.csv", dtype=str)
+    lines = ["\t".join([name, "", *sets[name].dropna()]) for name in sets]
+    (out / "hallmark.gmt").write_text("\n".join(lines) + "\n")
+    families = pd.read_csv(source / "gene_groups_six.csv", dtype=str)[FAMILIES]
+    labels = families.melt(var_name="label", value_name="gene").dropna().drop_duplicates()
+    save(labels.loc[~labels["gene"].duplicated(keep=False), ["gene", "label"]], out / "gene_families.tsv")
 
 
 def write_cohort(source: Path, out: Path) -> None:
