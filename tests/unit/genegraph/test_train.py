@@ -1,5 +1,7 @@
 """The loop: what it learns, when it stops, and that it goes on after a kill as if nothing had happened."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from genegraph.planted import coexpression, planted_graphs
 from histoweave.errors import InputError
 from histoweave.formats.genegraph import StoredRun
+from histoweave.genegraph.attention import neighbours_of
 from histoweave.genegraph.checkpoint import pack, unpack
 from histoweave.genegraph.controls import METHODS
 from histoweave.genegraph.heldout import HeldOutSettings, held_out_scores, split_edges
@@ -215,6 +218,24 @@ def test_length_tells_the_number_of_partners(graphs, trained):
         expected = np.array([np.mean(partners[gene]) for gene in graph.genes])
         np.testing.assert_allclose(size / size[0], expected / expected[0], rtol=1e-4)
         np.testing.assert_allclose(z / size[:, None], straight.embeddings[graph.name], atol=1e-5)
+
+
+def test_only_the_graphs_of_a_step_are_dense(graphs, monkeypatch):
+    """However many graphs there are, a step holds the (gene, gene) matrices of two."""
+    many = [type(graph)(**(vars(graph) | {"name": f"{graph.name}.{n}"})) for n in range(4) for graph in graphs]
+    alive, most = weakref.WeakSet(), []
+
+    def counted(*args, **kwargs):
+        made = neighbours_of(*args, **kwargs)
+        alive.add(made.mask)
+        most.append(len(alive))
+        return made
+
+    monkeypatch.setattr("histoweave.genegraph.step.neighbours_of", counted)
+    run(many, model={"attention": "dense"}, epochs=1, check_every=1)
+    assert len(most) >= 3 * len(many)  # two per step, one per graph where the validation edges are looked at
+    assert max(most) <= 2
+    assert len(alive) == 0
 
 
 def test_partners_are_all_others_and_evenly_drawn():

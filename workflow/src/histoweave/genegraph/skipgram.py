@@ -1,7 +1,9 @@
 """Skip-gram with negative sampling on edges (Gene2vec, doi:10.1186/s12864-018-5370-x) and on random walks (node2vec).
 
 Walks are unbiased (p = q = 1) and, after GIANT (doi:10.1101/2022.06.23.497375), may change to the same gene of another
-dataset. The pairs of a walk are its nodes at most `window` steps apart.
+dataset. The pairs of a walk are its nodes at most `window` steps apart. torch-geometric's Node2Vec needs a compiled
+walk (pyg-lib or torch-cluster) that has no wheel for every platform, knows no change of dataset, and uses one table of
+vectors for words and contexts; ours has two, as word2vec.
 """
 
 from collections.abc import Sequence
