@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from histoweave.slides.cut import CutSettings
 from histoweave.slides.quality import QualitySettings
+from histoweave.slides.reader import Level, Slide, UnreadablePart
 from histoweave.slides.resolution import ResolutionSettings
 from histoweave.slides.tiling import TileSettings
 from histoweave.slides.tissue import TissueSettings
@@ -24,7 +25,9 @@ TISSUE = TissueSettings(
     smallest_ink_um2=2000,
     outlines=None,
 )
-TILES = TileSettings(mpp=0.5, tile_px=64, overlap=0.0, minimum_tissue=0.5, tolerance=0.005, most_enlarged=1.25)
+TILES = TileSettings(
+    mpp=0.5, tile_px=64, overlap=0.0, minimum_tissue=0.5, tolerance=0.005, most_enlarged=1.25, decode="full"
+)
 QUALITY = QualitySettings(minimum_sharpness=0.3, maximum_fold=0.5, most_bad_share=0.1)
 CUT = CutSettings(RESOLUTION, TISSUE, TILES, QUALITY)
 
@@ -94,14 +97,12 @@ def zero_tile(path: Path, number: int) -> None:
         file.write(bytes(count))
 
 
-class Array:
+class Array(Slide):
     """A slide in memory, for tests of what stands on the reader; levels by factors of 2."""
 
     reader = "array"
 
     def __init__(self, pixels: np.ndarray, *, mpp: float | None, levels: int = 1, broken: tuple = ()) -> None:
-        from histoweave.slides.reader import Level
-
         self._pixels = [pixels]
         for _ in range(levels - 1):
             self._pixels.append(halves(self._pixels[-1]))
@@ -111,8 +112,6 @@ class Array:
         self.largest = 0
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
-        from histoweave.slides.reader import UnreadablePart
-
         self.largest = max(self.largest, width * height)
         if any(x <= bx < x + width and y <= by < y + height for bx, by in self._broken):
             raise UnreadablePart("zeroed")

@@ -9,6 +9,7 @@ from histoweave.slides import native
 from histoweave.slides.native import NativeReader, NotNative, ome_resolution
 from histoweave.slides.opening import open_slide
 from histoweave.slides.reader import OpenSlideReader, UnreadablePart
+from histoweave.slides.resample import reduce_whole
 
 PICTURE, _ = tissue_picture(700, 901, seed=12)
 JPEG = {"compression": "jpeg", "compressionargs": {"level": 80}}
@@ -118,13 +119,13 @@ def test_a_slide_with_alpha_is_not_native(tmp_path):
     rgba = np.dstack([PICTURE, np.full(PICTURE.shape[:2], 200, dtype=np.uint8)])
     tifffile.imwrite(tmp_path / "a.tiff", rgba, photometric="rgb", tile=(256, 256), extrasamples=["unassalpha"])
     with pytest.raises(NotNative, match="not a plain grid"):
-        NativeReader(tmp_path / "a.tiff", levels=None, properties={})
+        NativeReader(tmp_path / "a.tiff", levels=None, properties={}, halves=False)
 
 
 def test_striped_tiffs_are_not_native(tmp_path):
     tifffile.imwrite(tmp_path / "a.tiff", PICTURE, photometric="rgb")
     with pytest.raises(NotNative):
-        NativeReader(tmp_path / "a.tiff", levels=[(901, 700)], properties={})
+        NativeReader(tmp_path / "a.tiff", levels=[(901, 700)], properties={}, halves=False)
 
 
 def test_a_zeroed_tile_is_told_and_others_are_read(tmp_path):
@@ -174,3 +175,28 @@ def test_properties_of_the_file_are_kept(slides):
 def test_resolution_in_ome_xml(xml, expected):
     found = ome_resolution(xml)
     assert (found.get("ome.mpp-x"), found.get("ome.mpp-y")) == expected
+
+
+@pytest.mark.parametrize("kind", ["aperio jpeg", "aperio jpeg 240", "generic jpeg oblong", "generic zstd"])
+def test_halves_are_the_means_of_what_is_stored(slides, kind):
+    fast, slow = open_slide(slides[kind]), OpenSlideReader(slides[kind])
+    for region in [(0, 0, 128, 128), (50, 17, 200, 128), (350, 222, 100, 128), (440, 340, 20, 20), (-5, -5, 20, 20)]:
+        assert np.array_equal(fast.read_halved(0, *region), slow.read_halved(0, *region)), region
+        assert np.array_equal(slow.read_halved(0, *region), reduce_whole(slow.read(0, *(2 * v for v in region)), 2))
+
+
+@pytest.mark.parametrize(("offset", "stride"), [(0, 240), (70, 240), (0, 120), (33, 81)])
+@pytest.mark.parametrize("halved", [False, True])
+def test_a_walk_along_rows_decodes_no_tile_twice(tmp_path, monkeypatch, offset, stride, halved):
+    picture, _ = tissue_picture(700, 1400, seed=3)
+    slide = open_slide(write_generic(tmp_path / "a.tiff", picture, mpp=0.5, levels=1, tile=(48, 48)))
+    honest, decoded = slide._decode, []
+    monkeypatch.setattr(slide, "_decode", lambda stored, number: decoded.append(number) or honest(stored, number))
+    part = 1 + halved
+    read = slide.read_halved if halved else slide.read
+    for y in range(offset, 700 - 240, stride):
+        for x in range(offset, 1400 - 240, stride):
+            read(0, x // part, y // part, 240 // part, 240 // part)
+    again = len(decoded) - len(set(decoded))
+    # the first region of a walk that overlaps is read before that is known
+    assert again <= (25 if stride < 240 else 0)

@@ -20,7 +20,6 @@ from histoweave.formats import slides as files
 from histoweave.formats.ledger import LEDGER
 
 TILING_SETTINGS = json.dumps(dataclasses.asdict(CUT))
-ENCODING_SETTINGS = json.dumps({"tiles": dataclasses.asdict(CUT.tiles), "encoder": dataclasses.asdict(SETTINGS)})
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +56,17 @@ def rows(tmp_path_factory):
     return [*made, {"slide": "given", "patient": "P9", "features": str(folder / "given.npz"), "site": "A"}]
 
 
-def run_all(scripts, rows, folder, *, threads=1, code="1", export="none", tiling_settings=TILING_SETTINGS):
+def run_all(
+    scripts, rows, folder, *, threads=1, code="1", export="none", tiling_settings=TILING_SETTINGS, tiles=CUT.tiles
+):
+    encoding_settings = json.dumps({"tiles": dataclasses.asdict(tiles), "encoder": dataclasses.asdict(SETTINGS)})
     text, common = json.dumps(rows), ["--folder", str(folder), "--code", code, "--threads", str(threads)]
     tiling, encoding = folder / "batches/b/tile_slides.parquet", folder / "batches/b/encode_tiles.parquet"
     scripts["tile_slides"](
         ["--rows", text, "--settings", tiling_settings, "--thumbnail-px", "256", "--out", str(tiling), *common]
     )
     scripts["encode_tiles"](
-        ["--rows", text, "--settings", ENCODING_SETTINGS, "--tiling", str(tiling), "--out", str(encoding), *common]
+        ["--rows", text, "--settings", encoding_settings, "--tiling", str(tiling), "--out", str(encoding), *common]
         + ["--registry", str(ROOT / "resources/encoders.yaml"), "--export", export]
     )
     qc, ledger = folder / "qc.parquet", folder / "ledger.parquet"
@@ -236,6 +238,35 @@ def test_outlines_drawn_by_hand_are_used_and_a_change_is_seen(scripts, rows, tmp
     qc, _ = run_all(scripts, rows[:2], tmp_path / "out", tiling_settings=text)
     assert qc["status"].to_dict() == {"good": "failed", "table": "ok"}
     assert "good.geojson is no GeoJSON" in qc.loc["good", "reason"]
+
+
+def test_half_size_decoding_is_named_in_every_file(scripts, tmp_path):
+    pytest.importorskip("simplejpeg", reason="the environment is from before this package was needed")
+    picture, _ = tissue_picture(800, 1000, seed=11)
+    written = {"jpeg": {}, "lossless": {"compression": "deflate", "compressionargs": {}}}
+    rows = []
+    for name, how in written.items():
+        path = write_generic(tmp_path / f"{name}.tiff", picture, mpp=0.25, levels=1, **how)
+        rows.append({"slide": name, "patient": "P", "path": str(path)})
+    settings = dataclasses.replace(CUT, tiles=dataclasses.replace(CUT.tiles, decode="half"))
+    made = {}
+    for name, cut in (("full", CUT), ("half", settings)):
+        folder, text = tmp_path / name, json.dumps(dataclasses.asdict(cut))
+        made[name], _ = run_all(scripts, rows, folder, tiling_settings=text, tiles=cut.tiles)
+    assert made["full"]["decode"].to_dict() == {"jpeg": "full", "lossless": "full"}
+    assert made["half"]["decode"].to_dict() == {"jpeg": "half", "lossless": "full"}
+    assert made["half"]["level"].tolist() == made["full"]["level"].tolist() == [0, 0]
+    files_of = {name: files.slide_files(tmp_path / name, "jpeg") for name in made}
+    tiles = {name: files.TILES.read(paths["tiles"]) for name, paths in files_of.items()}
+    assert files.TILES.metadata(files_of["half"]["tiles"])["decode"] == "half"
+    assert tiles["half"][["x", "y", "tissue_fraction"]].equals(tiles["full"][["x", "y", "tissue_fraction"]])
+    one, other = (files.FEATURES.read(files_of[name]["features"]) for name in ("full", "half"))
+    assert (one.uns["decode"], other.uns["decode"]) == ("full", "half")
+    means = [
+        name for name in one.var_names if name.endswith("_mean") and name.split("_")[0] in ("red", "green", "blue")
+    ]
+    assert np.abs(one[:, means].X - other[:, means].X).max() < 1
+    assert not np.array_equal(one.X, other.X)
 
 
 @pytest.fixture(scope="module")

@@ -76,9 +76,15 @@ def encode_slide(row: Row, *, job: EncodingJob, encoder: Encoder | None) -> Row:
     tiles, meta = files.TILES.read(paths["tiles"]), files.TILES.metadata(paths["tiles"])
     tiles, grid = tiles[tiles["status"] == "ok"].reset_index(drop=True), Grid(**meta["grid"])
     shards = Shards(job.folder / "shards" / row["slide"], print_)
-    features, there = _encode(encoder, Path(row["path"]), grid, tiles, shards, job.settings.encoder.batch_tiles)
+    features, there = _encode(encoder, Path(row["path"]), grid, tiles, shards, job.settings)
     place = {"mpp": float(grid.mpp), "tile_um": grid.tile_um, "tile_level0_px": grid.side}
-    meta = {"encoder": encoder.name, "encoder_hash": encoder.hash, "fingerprint": print_, **place}
+    meta = {
+        "encoder": encoder.name,
+        "encoder_hash": encoder.hash,
+        "fingerprint": print_,
+        "decode": row["decode"],
+        **place,
+    }
     _write(paths["features"], features, tiles[there], encoder.names, meta, job, paths["tiles"])
     shards.remove()
     _export(row, paths["features"], job)
@@ -137,17 +143,17 @@ class Shards:
 
 
 def _encode(
-    encoder: Encoder, path: Path, grid: Grid, tiles: pd.DataFrame, shards: Shards, batch: int
+    encoder: Encoder, path: Path, grid: Grid, tiles: pd.DataFrame, shards: Shards, settings: EncodingSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features (tile, feature) of the tiles that could be read, and which those are."""
-    slide = open_slide(path)
+    slide = open_slide(path, halves=settings.tiles.decode == "half")
     parts = []
     try:
         for start in range(0, len(tiles), _SHARD):
             part = tiles[start : start + _SHARD]
             done = shards.read(start)
             if done is None:
-                done = encode_all(encoder, read_tiles(slide, grid, part), batch=batch)
+                done = encode_all(encoder, read_tiles(slide, grid, part), batch=settings.encoder.batch_tiles)
                 if len(tiles) > _SHARD:
                     shards.write(start, *done)
             parts.append(done)

@@ -35,7 +35,7 @@ def tile_slide(row: Row, *, job: TilingJob) -> Row:
     before, done = files.remembered(paths["tiles"])
     if before == print_ and paths["tissue"].is_file() and paths["thumbnail"].is_file():
         return done | table_part(row)
-    slide = open_slide(row["path"])
+    slide = open_slide(row["path"], halves=job.settings.tiles.decode == "half")
     try:
         cut = cut_slide(
             slide,
@@ -85,7 +85,8 @@ def _write(
         tile_um=cut.grid.tile_um,
         tile_px=cut.grid.tile_px,
         tile_level0_px=cut.grid.side,
-        level=cut.grid.level,
+        level=done["level"],
+        decode=done["decode"],
         grid=asdict(cut.grid),
     )
 
@@ -123,7 +124,16 @@ def _summary(cut: Cut, slide: Slide) -> Row:
         "tissue_um2": float(np.count_nonzero(cut.masks.tissue) * pixel_um2),
         "ink_um2": float(np.count_nonzero(cut.masks.ink) * pixel_um2),
         "tile_um": cut.grid.tile_um,
-        "level": cut.grid.level,
+        "level": _stored_level(slide, cut.grid.level),
+        "decode": "half" if slide.levels[cut.grid.level].halved else "full",
         "reader": slide.reader,
         "thumbnail_downsample": cut.thumbnail.downsample,
     }
+
+
+def _stored_level(slide: Slide, number: int) -> int:
+    """Level of the file that level `number` is decoded from."""
+    level = slide.levels[number]
+    if not level.halved:
+        return number
+    return next(n for n, other in enumerate(slide.levels) if other.downsample * 2 == level.downsample)

@@ -47,6 +47,7 @@ _MANIFEST_COLUMNS = {
     "tile_um": "float",
     "level": "int",
     "reader": "str",
+    "decode": "str",
     "thumbnail_downsample": "float",
     "outline": "str",
     "seconds": "float",

@@ -127,6 +127,8 @@ def read_tile(slide: Slide, grid: Grid, x: int, y: int) -> np.ndarray:
     if grid.step == round(grid.step):
         step = round(grid.step)
         side = grid.tile_px * step
+        if step == 2 and round(left) % 2 == round(top) % 2 == 0:
+            return slide.read_halved(grid.level, round(left) // 2, round(top) // 2, grid.tile_px, grid.tile_px)
         return reduce_whole(slide.read(grid.level, round(left), round(top), side, side), step)
     first_x, first_y = int(np.floor(left)), int(np.floor(top))
     span = grid.tile_px * grid.step

@@ -9,9 +9,10 @@ from histoweave.slides.reader import OpenSlideReader, Slide
 _NATIVE_VENDORS = ("aperio", "generic-tiff")
 
 
-def open_slide(path: str | Path) -> Slide:
+def open_slide(path: str | Path, *, halves: bool = False) -> Slide:
     """Open a slide: its stored tiles where they can be decoded as they are, otherwise through OpenSlide.
 
+    halves : offer levels of half size that are decoded so, faster and off by about a grey level, where tiles are JPEG
     Raises InputError for a file that neither reads.
     """
     path = Path(path)
@@ -20,7 +21,7 @@ def open_slide(path: str | Path) -> Slide:
     except InputError:
         # OME-TIFF with its own pyramid, and JPEG 2000 in a generic TIFF, are not OpenSlide's
         try:
-            return NativeReader(path, levels=None, properties={})
+            return NativeReader(path, levels=None, properties={}, halves=halves)
         except NotNative:
             pass
         raise
@@ -29,7 +30,7 @@ def open_slide(path: str | Path) -> Slide:
     own_pyramid = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
     sizes = None if own_pyramid else [(level.width, level.height) for level in other.levels]
     try:
-        native = NativeReader(path, levels=sizes, properties=other.properties)
+        native = NativeReader(path, levels=sizes, properties=other.properties, halves=halves)
     except NotNative:
         return other
     other.close()

@@ -41,7 +41,9 @@ def read_overviews(slide: Slide, *, mpp: float, mask_um: float, thumbnail_px: in
 
 def _read(slide: Slide, downsample: float) -> Overview:
     """Slide at the largest possible downsample that is not above `downsample`."""
-    fits = [number for number, level in enumerate(slide.levels) if level.downsample <= downsample * 1.001]
+    # never a halved level: the mask is the same however tiles are decoded
+    stored = [(number, level) for number, level in enumerate(slide.levels) if not level.halved]
+    fits = [number for number, level in stored if level.downsample <= downsample * 1.001]
     number = fits[-1] if fits else 0
     level = slide.levels[number]
     factor = max(int(downsample / level.downsample + 1e-6), 1)

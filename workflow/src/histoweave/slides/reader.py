@@ -9,6 +9,7 @@ import numpy as np
 import openslide
 
 from histoweave.errors import InputError
+from histoweave.slides.resample import reduce_whole
 
 MOST_PIXELS = 2**40
 """Larger sides than any scanner makes are a damaged header."""
@@ -22,11 +23,15 @@ class UnreadablePart(Exception):
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the pyramid: size in its own pixels, and level-0 pixels per pixel."""
+    """One level of the pyramid: size in its own pixels, and level-0 pixels per pixel.
+
+    halved : not stored, but decoded at half size from the level that has twice its pixels a side
+    """
 
     width: int
     height: int
     downsample: float
+    halved: bool = False
 
 
 class Slide(Protocol):
@@ -39,6 +44,10 @@ class Slide(Protocol):
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """Pixels (row, column, rgb) uint8 of `level`; x, y, width and height in that level's pixels."""
         ...
+
+    def read_halved(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Means of 2 x 2 pixels of `level`, (row, column, rgb) uint8; x, y, width and height count such means."""
+        return reduce_whole(self.read(level, 2 * x, 2 * y, 2 * width, 2 * height), 2)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -57,7 +66,7 @@ def exact_downsample(size0: tuple[int, int], size: tuple[int, int]) -> float:
     return float(whole) if explained else ratio
 
 
-class OpenSlideReader:
+class OpenSlideReader(Slide):
     """A slide read by OpenSlide: every format that it knows, at its speed."""
 
     reader = "openslide"

@@ -19,6 +19,7 @@ class TileSettings:
     minimum_tissue : share of a tile that must be tissue
     tolerance : relative difference from `mpp` up to which pixels are taken as they are, without resampling
     most_enlarged : scans coarser than this many times `mpp` are refused
+    decode : full | half; half takes JPEG tiles at half size where that is fine enough, off by about a grey level
     """
 
     section: ClassVar[str] = "slides.tiles"
@@ -28,6 +29,7 @@ class TileSettings:
     minimum_tissue: float
     tolerance: float
     most_enlarged: float
+    decode: str
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,9 @@ class Grid:
 def plan_grid(levels: tuple[Level, ...], *, mpp: float, settings: TileSettings) -> Grid:
     """Grid for a slide with these `levels` and `mpp` at level 0.
 
-    The coarsest level that is at least as fine as the tiles is read and reduced by area; within the tolerance
-    of a whole reduction the whole number is taken. Raises InputError for a slide that is too coarse.
+    The coarsest level that is at least as fine as the tiles (a halved one where there is one) is reduced by area;
+    within the tolerance of a whole reduction the whole number is taken. Raises InputError for a slide that is
+    too coarse.
     """
     if mpp > settings.mpp * settings.most_enlarged:
         msg = (
@@ -64,7 +67,7 @@ def plan_grid(levels: tuple[Level, ...], *, mpp: float, settings: TileSettings) 
         raise InputError(msg)
     wanted = settings.mpp / mpp  # level-0 px per tile px
     fits = [n for n, level in enumerate(levels) if level.downsample <= wanted * (1 + settings.tolerance)]
-    number = fits[-1] if fits else 0
+    number = max(fits, key=lambda n: levels[n].downsample, default=0)
     step = wanted / levels[number].downsample
     whole = max(round(step), 1)
     if abs(step / whole - 1) <= settings.tolerance:
