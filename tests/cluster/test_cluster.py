@@ -3,6 +3,7 @@
 Needs root and Debian's slurm-wlm and munge; brings the cluster up where it is down, and then takes it down again.
 """
 
+import ast
 import os
 import shutil
 import subprocess
@@ -11,13 +12,15 @@ import time
 from pathlib import Path
 
 import pytest
-from workflow.conftest import clean_env, copy_project
-from workflow.mini import leftovers, make_mini, simulated, wait_until
+from workflow.conftest import Project, clean_env, copy_project
+from workflow.mini import leftovers, make_mini, make_small, simulated, wait_until
 
 HERE = Path(__file__).resolve().parent
 SIM = Path(os.environ.get("SLURM_SIM", "/tmp/slurm-sim"))
 PROFILES = ["--profile", "slurm", "--profile", "tests/cluster/profile"]
 TARGETS = ["demo-data/slides/S001.tiff", "demo-data/expression.h5ad"]
+TABLES = [f"results/{name}.parquet" for name in ("genegraph/metrics", "evaluation/metrics", "evaluation/comparisons")]
+TRAINED = "results/survival/abmil_wsi/risk.parquet"
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("slurmctld") or os.geteuid() != 0, reason="no slurmctld here, or not root"
@@ -28,10 +31,12 @@ pytestmark = pytest.mark.skipif(
 def cluster():
     """The test cluster, up."""
     up = subprocess.run(["bash", HERE / "cluster_up.sh"], capture_output=True, text=True, check=False)
-    assert up.returncode == 0, up.stdout + up.stderr
-    yield
-    if "already up" not in up.stdout:
-        subprocess.run(["bash", HERE / "cluster_down.sh"], check=True, capture_output=True)
+    try:
+        assert up.returncode == 0, up.stdout + up.stderr
+        yield
+    finally:
+        if "already up" not in up.stdout:
+            subprocess.run(["bash", HERE / "cluster_down.sh"], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -56,14 +61,14 @@ def cluster_env(**more):
     return clean_env() | {"SLURM_CONF": str(SIM / "slurm.conf")} | more
 
 
-def command(*args):
-    return [sys.executable, "-m", "snakemake", *PROFILES, "--configfile", "mini.yaml", *args, "--", *TARGETS]
+def command(*args, targets=TARGETS):
+    return [sys.executable, "-m", "snakemake", *PROFILES, "--configfile", "mini.yaml", *args, "--", *targets]
 
 
-def run(project, *args, **more):
+def run(project, *args, targets=TARGETS, **more):
     done = subprocess.run(
-        command(*args), cwd=project.folder, env=cluster_env(**more), capture_output=True, text=True, check=False,
-        timeout=600,
+        command(*args, targets=targets), cwd=project.folder, env=cluster_env(**more), capture_output=True, text=True,
+        check=False, timeout=900,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
@@ -128,16 +133,13 @@ def test_a_submission_refused_once_is_survived(project, unbroken):
 def test_a_job_at_its_walltime_is_tried_again_with_more(project, unbroken):
     """The script hangs in its first attempt only."""
     flag = project.folder / "hung"
-    script = project.folder / "workflow/scripts/simulate/simulate_expression.py"
-    text = script.read_text()
     hang = (
         f'    import os, time\n    if not os.path.exists("{flag}"):\n'
         f'        open("{flag}", "w").close(); time.sleep(900)\n'
     )
     rules = project.folder / "workflow/rules/simulate.smk"
     rules.write_text(rules.read_text().replace("minutes(10)", "minutes(1)"))
-    start_of_main = text.index("    parser = steps.parser")
-    script.write_text(text[:start_of_main] + hang + text[start_of_main:])
+    insert(project.folder / "workflow/scripts/simulate/simulate_expression.py", hang)
     begin = time.monotonic()
     code, said = run(project)
     assert code == 0, said
@@ -175,3 +177,68 @@ def test_cancelled_by_the_user(project, unbroken):
     assert code == 0, said
     made = simulated(project)
     assert {name: made[name] for name in unbroken} == unbroken
+
+
+def insert(script: Path, lines: str) -> None:
+    """Put lines at the beginning of the script's ``main``."""
+    text = script.read_text()
+    begin = text.index("    parser = steps.parser")
+    script.write_text(text[:begin] + lines + text[begin:])
+
+
+@pytest.fixture(scope="module")
+def small(root, tmp_path_factory) -> Project:
+    """A small cohort on which this machine has run every stage."""
+    made = copy_project(root, tmp_path_factory.mktemp("small"))
+    shutil.copytree(HERE / "profile", made.folder / "tests/cluster/profile")
+    done = made.snakemake(*make_small(made), *TABLES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def test_all_stages_end_in_the_tables_of_a_local_run_and_each_training_sees_its_gpu_only(small, root, tmp_path):
+    project = copy_project(root, tmp_path)
+    shutil.copytree(HERE / "profile", tmp_path / "tests/cluster/profile")
+    make_small(project)
+    for script in ("genegraph/train_embedding", "survival/train_model"):
+        seen = f'    import os; open("{tmp_path}/gpu-" + str(os.getpid()), "w").write(str(dict(os.environ)))\n'
+        insert(tmp_path / f"workflow/scripts/{script}.py", seen)
+    code, said = run(project, targets=TABLES)
+    assert code == 0, said
+    for name in TABLES:
+        assert (tmp_path / name).read_bytes() == (small.folder / name).read_bytes(), name
+    told = [ast.literal_eval(path.read_text()) for path in tmp_path.glob("gpu-*")]
+    assert len(told) == 3, "one embedding and two models"
+    assert {env["CUDA_VISIBLE_DEVICES"] for env in told} <= {"0", "1"}, "one of the node's two, and no other"
+    assert {env["SLURMD_NODENAME"] for env in told} == {"gpu1"}
+
+
+def test_a_training_at_its_walltime_goes_on_where_it_was(small, tmp_path):
+    """Every epoch of the first attempt takes a second and a half, which is two minutes in all."""
+    project = Project(shutil.copytree(small.folder, tmp_path / "run", symlinks=True))
+    whole = (project.folder / TRAINED).read_bytes()
+    shutil.rmtree((project.folder / TRAINED).parent)
+    slow = f"""
+    import os, time
+    from histoweave.survival import train as loop
+    save, first, noted = loop._Run.save, not os.path.exists("{tmp_path}/tried"), open("{tmp_path}/epochs", "a", 1)
+    open("{tmp_path}/tried", "a").close()
+
+    def slow_save(run, epoch):
+        save(run, epoch)
+        noted.write(f"{{int(first)}} {{epoch}}\\n")
+        time.sleep(1.5 * first)
+
+    loop._Run.save = slow_save
+"""
+    insert(project.folder / "workflow/scripts/survival/train_model.py", slow)
+    rules = project.folder / "workflow/rules/survival.smk"
+    rules.write_text(rules.read_text().replace("minutes(240)", "minutes(1)"))
+    code, said = run(project, "--rerun-triggers", "mtime", targets=[TRAINED])
+    assert code == 0, said
+    assert "TIMEOUT" in said
+    done = [tuple(map(int, line.split())) for line in (tmp_path / "epochs").read_text().splitlines()]
+    before, after = (sum(attempt == first for attempt, _ in done) for first in (1, 0))
+    assert before >= 5, "the first attempt came some way"
+    assert before + after in (79, 80), "two folds of 40 epochs, none done twice; the last note may be lost in the kill"
+    assert (project.folder / TRAINED).read_bytes() == whole

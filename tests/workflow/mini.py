@@ -34,6 +34,42 @@ def make_mini(project: Project, *, batches: int = 3, **simulate: object) -> list
     return ["--configfile", "mini.yaml", "--"]
 
 
+SMALL = {
+    "expression": {"hvg": {"n_genes": 120}},
+    "genegraph": {
+        "train": {"epochs": 6, "patience": 0, "check_every": 2},
+        "metrics": {"methods": ["random_per_gene", "pca"]},
+    },
+    "survival": {
+        "folds": {"folds": 2, "least_train_events": 5},
+        "models": {"cox_clinical": {"method": "cox_clinical"}, "abmil_wsi": {"method": "abmil_wsi"}},
+        "explain": {"models": []},
+        "abmil_wsi": {"hidden": 16, "attention": 8, "training": {"epochs": 40, "patience": 0}},
+    },
+    "evaluation": {
+        "bootstrap": {"draws": 50},
+        "audits": {"permutations": 20},
+        "compare": {"pairs": [["abmil_wsi", "cox_clinical"]]},
+    },
+}
+"""What differs from the demo where the whole workflow runs in a minute; its numbers mean nothing."""
+
+
+def make_small(project: Project) -> list[str]:
+    """Give the project a cohort on which all stages run: two datasets, two models; returns what chooses it."""
+    args = make_mini(project, batches=2, patients=60, cells=150, spots=150)
+    table = project.folder / "mini/datasets.tsv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([lines[0], *(line for line in lines if line.startswith("tumour"))]))
+    path = project.folder / "mini.yaml"
+    config = yaml.safe_load(path.read_text())
+    for section, values in SMALL.items():
+        config[section] = config[section] | values
+    config["report"]["viewer"] = {"enabled": False}
+    path.write_text(yaml.safe_dump(config))
+    return args
+
+
 def simulated(project: Project) -> dict[str, bytes]:
     """Path -> content of every file of the cohort, temporary ones too."""
     folder = project.folder / "demo-data"

@@ -36,14 +36,15 @@ def checked_inputs(given):
                 f"{source}: inputs: no table is given; set inputs.slides, inputs.patients or inputs.datasets."
             )
         if workflow.is_main_process:
-            made_in = (full.get("simulate") or {}).get("folder")
+            given = {
+                "made_in": (full.get("simulate") or {}).get("folder"),
+                "allow_links": paths["allow_links"],
+            }
             check_endpoint(paths["patients"], tables["patients"], paths["endpoint"])
             check_files(
-                paths["slides"], tables["slides"], ["path", "features"], made_in=made_in
+                paths["slides"], tables["slides"], ["path", "features"], **given
             )
-            check_files(
-                paths["datasets"], tables["datasets"], ["path"], made_in=made_in
-            )
+            check_files(paths["datasets"], tables["datasets"], ["path"], **given)
         return full, tables
     except BadInput as error:
         refuse(error, targets=sys.argv)

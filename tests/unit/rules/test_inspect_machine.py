@@ -102,3 +102,22 @@ def test_hours_are_summed_per_stage(tmp_path):
 
 def test_no_benchmarks_no_hours(tmp_path):
     assert list(machine.estimate_hours(tmp_path)) == []
+
+
+def test_memory_grows_with_tiles_and_genes(tmp_path):
+    slide = tmp_path / "a.svs"
+    slide.write_bytes(bytes(4_000_000))
+    config = CONFIG | {"expression": {"hvg": {"n_genes": 10_000}, "memory_gb": 4}}
+    rows = {f"S{number}": {"path": str(slide)} for number in range(10)}
+    few = machine.forecast_memory(config, slides={"S0": rows["S0"]}, datasets={})
+    many = machine.forecast_memory(config, slides=rows, datasets={"d": {"path": str(slide)}})
+    assert set(few) == {"slides", "survival"}
+    assert many["survival"] - machine.BASE == pytest.approx(10 * (few["survival"] - machine.BASE))
+    assert many["expression"] == machine.BASE + 6 * 8 * 1e8 + 40_000_000
+
+
+def test_a_job_that_needs_more_than_it_asks_for_is_told():
+    found = list(machine.check_memory({"survival": 20e9}))
+    assert "survival 20.0" in found[0].detail
+    assert "--set-resources" in found[1].detail
+    assert len(list(machine.check_memory({"survival": 1e9}))) == 1

@@ -69,8 +69,25 @@ def test_an_event_needs_its_time(table):
 
 def test_files_must_exist_unless_the_run_makes_them(table, tmp_path):
     rows = read_table(*table("slides", "slide patient path", "S1 P1 made/S1.tiff"))
-    check_files("slides.tsv", rows, ["path", "features"], made_in="made")
+    check_files("slides.tsv", rows, ["path", "features"], made_in="made", allow_links=False)
     with pytest.raises(BadInput, match=r"line 2: 'S1': the file made/S1.tiff does not exist"):
-        check_files("slides.tsv", rows, ["path", "features"], made_in=None)
+        check_files("slides.tsv", rows, ["path", "features"], made_in=None, allow_links=False)
     with pytest.raises(BadInput, match=r"'S1' gives no file; fill in path or features"):
-        check_files("slides.tsv", {"S1": {"_line": 2, "path": None}}, ["path", "features"], made_in=None)
+        check_files(
+            "slides.tsv", {"S1": {"_line": 2, "path": None}}, ["path", "features"], made_in=None, allow_links=False
+        )
+
+
+def test_a_link_out_of_its_folder_is_refused_unless_allowed(tmp_path):
+    inside, outside = tmp_path / "data/S1.svs", tmp_path / "elsewhere/S2.svs"
+    for file in (inside, outside):
+        file.parent.mkdir()
+        file.touch()
+    (tmp_path / "data/near.svs").symlink_to("S1.svs")
+    (tmp_path / "data/far.svs").symlink_to(outside)
+    given = {"made_in": None, "allow_links": False}
+    check_files("slides.tsv", {"S1": {"_line": 2, "path": str(tmp_path / "data/near.svs")}}, ["path"], **given)
+    rows = {"S2": {"_line": 3, "path": str(tmp_path / "data/far.svs")}}
+    with pytest.raises(BadInput, match=r"line 3: 'S2': .*far.svs is a link to .*S2.svs, outside its folder"):
+        check_files("slides.tsv", rows, ["path"], **given)
+    check_files("slides.tsv", rows, ["path"], made_in=None, allow_links=True)

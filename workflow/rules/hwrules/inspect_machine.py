@@ -17,6 +17,8 @@ PYPI_NAME = {"pytorch": "torch", "pytorch_geometric": "torch-geometric", "matplo
 NOT_FROM_PIP = {"python", "openslide", "r-base", "r-sctransform", "bioconductor-glmgampoi", "rpy2"}
 GB = 1e9
 MEMORY_NEEDED_GB = 4.0
+ASKED_GB = 8.0  # by train_model and the large steps of expression, at the first attempt
+BASE = 0.6 * GB  # Python with torch
 TISSUE_SHARE = 0.5  # of a slide, where nothing better is known
 FEATURES = 187
 BYTES_PER_SLIDE = 3e6  # thumbnail, tiles, outline
@@ -28,7 +30,7 @@ def check_machine(config: Mapping, envs: Path, *, conda: bool, slides: Mapping, 
     yield from check_environments(envs, conda=conda)
     yield from check_device(config)
     yield from check_disk(results, forecast_bytes(config, slides=slides, datasets=datasets))
-    yield from check_memory()
+    yield from check_memory(forecast_memory(config, slides=slides, datasets=datasets))
     yield from check_clock(results, now=now())
     yield from check_other_runs()
     yield from estimate_hours(results)
@@ -91,13 +93,18 @@ def check_device(config: Mapping) -> Iterator[Finding]:
 
 def forecast_bytes(config: Mapping, *, slides: Mapping, datasets: Mapping) -> dict[str, float]:
     """Return bytes that the results will take, per stage, from the number of slides, tiles and cells."""
-    tile_um = config["slides"]["tiles"]["mpp"] * config["slides"]["tiles"]["tile_px"]
-    tiles = sum(tiles_of(row, tile_um=tile_um) for row in slides.values())
+    tiles = count_tiles(config, slides)
     sizes = [Path(row["path"]).stat().st_size for row in datasets.values() if Path(row["path"]).is_file()]
     return {
         "slides": tiles * FEATURES * 4 * 1.2 + len(slides) * BYTES_PER_SLIDE,
         "expression and genegraph": 3.0 * sum(sizes),
     }
+
+
+def count_tiles(config: Mapping, slides: Mapping) -> float:
+    """Tiles that all slides will about give."""
+    tile_um = config["slides"]["tiles"]["mpp"] * config["slides"]["tiles"]["tile_px"]
+    return sum(tiles_of(row, tile_um=tile_um) for row in slides.values())
 
 
 def tiles_of(row: Mapping, *, tile_um: float) -> float:
@@ -126,16 +133,38 @@ def check_disk(results: Path, need: Mapping[str, float]) -> Iterator[Finding]:
         yield Finding(WARN, "disk", "inodes", f"only {inodes} files can still be made")
 
 
-def check_memory() -> Iterator[Finding]:
-    """Memory of this machine; on a cluster the nodes count."""
+def forecast_memory(config: Mapping, *, slides: Mapping, datasets: Mapping) -> dict[str, float]:
+    """Return bytes that the largest job of a stage will about need, from the number of slides, tiles and genes.
+
+    Measured: a slide of 60,000 px takes 0.5 GB; training holds the features of all tiles twice at most; tables of
+    gene pairs are a few square matrices beside the blocks of cells, which expression.memory_gb bounds.
+    """
+    need = {}
+    if slides:
+        need["slides"] = BASE + 0.5 * GB
+        need["survival"] = BASE + 2 * 4 * FEATURES * count_tiles(config, slides)
+    if datasets:
+        pairs = 6 * 8 * config["expression"]["hvg"]["n_genes"] ** 2
+        counts = [Path(row["path"]).stat().st_size for row in datasets.values() if Path(row["path"]).is_file()]
+        need["expression"] = BASE + pairs + min(config["expression"]["memory_gb"] * GB, 10.0 * max(counts, default=0))
+    return need
+
+
+def check_memory(need: Mapping[str, float]) -> Iterator[Finding]:
+    """Memory of this machine beside what the largest jobs will need; on a cluster the nodes count."""
     try:
         text = Path("/proc/meminfo").read_text()
     except OSError:
         return
-    total = int(re.search(r"MemTotal:\s+(\d+)", text)[1]) * 1024 / GB
-    status = OK if total >= MEMORY_NEEDED_GB else WARN
-    detail = f"{total:.1f} GB here; a run on one machine: --resources mem_mb={int(total * 800)}"
-    yield Finding(status, "memory", "machine", detail)
+    total = int(re.search(r"MemTotal:\s+(\d+)", text)[1]) * 1024
+    status = OK if total >= max([MEMORY_NEEDED_GB * GB, *need.values()]) else WARN
+    parts = ", ".join(f"{stage} {size / GB:.1f}" for stage, size in need.items()) or "little"
+    detail = f"{total / GB:.1f} GB here, largest jobs about: {parts}; a run on one machine: --resources mem_mb="
+    yield Finding(status, "memory", "machine", f"{detail}{int(total / 1e6 * 0.8)}")
+    large = [stage for stage, size in need.items() if size > ASKED_GB * GB]
+    if large:
+        detail = f"{first_of(large)}: more than the {ASKED_GB:.0f} GB that its jobs ask for at first; raise it with "
+        yield Finding(NOTE, "memory", "jobs", detail + "--set-resources, or each is killed and tried again with twice")
 
 
 def check_clock(results: Path, *, now: float) -> Iterator[Finding]:

@@ -89,8 +89,13 @@ def check_endpoint(path: str, patients: dict[str, dict], endpoint: str | None) -
             )
 
 
-def check_files(path: str, rows: dict[str, dict], columns: Iterable[str], *, made_in: str | None) -> None:
-    """Raise BadInput for the first row whose file does not exist; files under `made_in` are made by the run."""
+def check_files(
+    path: str, rows: dict[str, dict], columns: Iterable[str], *, made_in: str | None, allow_links: bool
+) -> None:
+    """Raise BadInput for the first row whose file does not exist, or is a link out of its folder that is not allowed.
+
+    Files under `made_in` are made by the run.
+    """
     columns = list(columns)
     for name, row in rows.items():
         given = [row[column] for column in columns if row.get(column)]
@@ -101,3 +106,16 @@ def check_files(path: str, rows: dict[str, dict], columns: Iterable[str], *, mad
                 raise BadInput(
                     f"{path}, line {row['_line']}: '{name}': the file {file} does not exist. Correct the path."
                 )
+            if not allow_links and (target := outside(Path(file))):
+                raise BadInput(
+                    f"{path}, line {row['_line']}: '{name}': {file} is a link to {target}, outside its folder."
+                    " Set inputs.allow_links to true if that is meant, or give the file itself."
+                )
+
+
+def outside(path: Path) -> Path | None:
+    """Where a link that leaves its own folder leads; None for a file and for a link within the folder."""
+    if not path.is_symlink():
+        return None
+    target = path.resolve()
+    return None if target.is_relative_to(path.parent.resolve()) else target
