@@ -1,4 +1,4 @@
-"""Each stage killed, and each stage's disk full: the run ends in the same bytes afterwards. `make faults`; minutes.
+"""Each stage killed, its disk full, its output damaged: told, and mended by running again. `make faults`; minutes.
 
 HISTOWEAVE_DEMO may name the folder of a finished demo; otherwise one is run first.
 """
@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from workflow.conftest import Project, copy_project
 from workflow.mini import kill_group, leftovers, start, wait_until
+
+from histoweave.formats.files import fingerprint
 
 # stage -> (rule, an output of it, how its files are found)
 STAGES = {
@@ -42,10 +44,10 @@ def project(finished, tmp_path) -> Project:
     return Project(tmp_path / "run")
 
 
-def files(project: Project, stage: str) -> dict[str, bytes]:
-    """Path -> content of all that a stage wrote."""
+def files(project: Project, stage: str) -> dict[str, str]:
+    """Path -> fingerprint of all that a stage wrote; that of a table leaves measured seconds out."""
     folder = project.folder / "results" / stage
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {str(p.relative_to(folder)): fingerprint(p) for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def unmake(project: Project, stage: str) -> str:
@@ -56,6 +58,7 @@ def unmake(project: Project, stage: str) -> str:
         shutil.rmtree(project.folder / "results/slides/features")
         for path in (project.folder / "results/slides/batches").glob("*/encode_tiles.parquet"):
             path.unlink()
+        (project.folder / "results/slides/qc.parquet").unlink()
     return "results/slides/qc.parquet" if stage == "slides" else target
 
 
@@ -101,7 +104,8 @@ def test_disk_full_in_the_stage(project, stage):
     target = unmake(project, stage)
     folder = project.folder / "results" / stage
     kept = shutil.copytree(folder, project.folder / "kept")
-    room = sum(len(content) for content in files(project, stage).values()) + 4096 * (len(before) + 60)
+    pages = sum(-(-path.stat().st_size // 4096) for path in folder.rglob("*"))
+    room = 4096 * (pages + 2 * len(before) + 60)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", folder], check=False)
     if mounted.returncode:
         pytest.skip("mount is not allowed here")
@@ -120,3 +124,47 @@ def test_disk_full_in_the_stage(project, stage):
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     after = files(project, stage)
     assert {name: after[name] == content for name, content in before.items()} == dict.fromkeys(before, True)
+
+
+# stage -> (a file of it, what the next step makes of it)
+READ_BY = {
+    "slides": ("slides/features/S002.h5ad", "survival/abmil_wsi/risk.parquet"),
+    "expression": ("expression/tumour_st/residuals.h5ad", "genegraph/graphs/tumour_st.h5ad"),
+    "genegraph": ("genegraph/embedding.h5ad", "genegraph/modules.parquet"),
+    "survival": ("survival/abmil_wsi/risk.parquet", "evaluation/metrics.parquet"),
+    "evaluation": ("evaluation/metrics.parquet", "report/figures.parquet"),
+}
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+@pytest.mark.parametrize("stage", READ_BY)
+def test_damage_is_noticed_by_the_step_that_reads(project, stage, damage):
+    """A file changes on the disk, with its time as it was: the next step refuses it by name."""
+    path, target = (project.folder / "results" / name for name in READ_BY[stage])
+    whole, times = path.read_bytes(), path.stat()
+    damage(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    before = target.read_bytes()
+    target.unlink()
+    triggers = ["--rerun-triggers", "mtime"]
+    done = project.snakemake(str(target.relative_to(project.folder)), *triggers)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert f"error: {path.relative_to(project.folder)} is " in said
+    assert "Remove it and run again" in said
+    assert leftovers(project.folder / "results") == []
+    path.write_bytes(whole)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    done = project.snakemake("--rerun-incomplete", str(target.relative_to(project.folder)), *triggers)
+    assert done.returncode == 0, said
+    assert target.read_bytes() == before
