@@ -188,7 +188,9 @@ def insert(script: Path, lines: str) -> None:
 
 @pytest.fixture(scope="module")
 def small(root, tmp_path_factory) -> Project:
-    """A small cohort on which this machine has run every stage."""
+    """A small cohort on which this machine has run every stage; HISTOWEAVE_SMALL may name the folder of one."""
+    if given := os.environ.get("HISTOWEAVE_SMALL"):
+        return Project(Path(given))
     made = copy_project(root, tmp_path_factory.mktemp("small"))
     shutil.copytree(HERE / "profile", made.folder / "tests/cluster/profile")
     done = made.snakemake(*make_small(made), *TABLES)
