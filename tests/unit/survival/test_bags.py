@@ -4,7 +4,15 @@ import torch
 from unit.survival.people import make_patients
 
 from histoweave.errors import InputError
-from histoweave.survival.bags import AttentionPooling, BatchSource, FeatureScale, GatedAttention, masked_softmax
+from histoweave.survival import bags as bags_module
+from histoweave.survival.bags import (
+    AttentionPooling,
+    BatchSource,
+    FeatureScale,
+    GatedAttention,
+    TileStream,
+    masked_softmax,
+)
 
 
 def source_of(patients, scale=None):
@@ -71,6 +79,65 @@ def test_pooling_in_pieces_is_the_same():
         whole, pieces = pooling(1000)(batch.tiles, batch.mask), pooling(7)(batch.tiles, batch.mask)
     torch.testing.assert_close(whole, pieces)
     torch.testing.assert_close(whole[1].sum(dim=1), torch.ones(6))
+
+
+def test_gradients_in_pieces_are_the_same():
+    batch = source_of(make_patients(6, tiles=(40, 60))).batch(range(6))
+    found = []
+    for chunk in (1000, 7):
+        pool = pooling(chunk)
+        pooled, _ = pool(batch.tiles, batch.mask)
+        (pooled * torch.arange(30.0).reshape(6, 5)).square().sum().backward()
+        found.append([weight.grad for weight in pool.parameters()])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_without_tiles_gives_zeros_in_pieces_too():
+    batch = source_of(make_patients(3, tiles=(20, 30), missing=[(1, "slide")])).batch(range(3))
+    pooled, weights = pooling(7)(batch.tiles, batch.mask)
+    assert not pooled[1].any()
+    assert not weights[1].any()
+    pooled.sum().backward()
+
+
+class InPieces:
+    """A bag that can only be read in pieces."""
+
+    def __init__(self, values, most):
+        self.values, self.most, self.shape = values, most, values.shape
+
+    def __getitem__(self, where):
+        piece = self.values[where]
+        assert len(piece) <= self.most
+        return piece
+
+
+def test_a_long_bag_is_never_held_twice(monkeypatch):
+    monkeypatch.setattr(bags_module, "PIECE", 8)
+    patients = make_patients(4, tiles=(30, 40))
+    whole = source_of(patients)
+    pieces = [InPieces(bag, 8) for bag in patients.bags]
+    source = BatchSource(patients.subset(range(4)), scale=whole.scale, vectors={}, device="cpu")
+    source.patients.bags[:] = pieces
+    assert list(source.chunks(range(4), budget=0, tiles_in_memory=10**6, stream=True)) == [[0], [1], [2], [3]]
+    streamed, plain = source.batch([2], stream=True), whole.batch([2])
+    assert isinstance(streamed.tiles, TileStream)
+    found = []
+    for pool, batch in ((pooling(8), streamed), (pooling(1000), plain)):
+        pooled, weights = pool(batch.tiles, batch.mask)
+        pooled.square().sum().backward()
+        found.append([pooled.detach(), weights.detach(), *(weight.grad for weight in pool.parameters())])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_nan_features_of_a_long_bag_are_named(monkeypatch):
+    monkeypatch.setattr(bags_module, "PIECE", 8)
+    patients = make_patients(2, tiles=(30, 40))
+    source = source_of(patients)
+    patients.bags[1][19, 0] = np.nan
+    batch = source.batch([1], stream=True)
+    with pytest.raises(InputError, match=r"patient 'P001': 1 of 8 tiles have NaN features \(first: tile 19\)"):
+        pooling(8)(batch.tiles, batch.mask)
 
 
 def test_pooling_does_not_depend_on_padding_or_order():

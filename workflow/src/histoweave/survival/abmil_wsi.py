@@ -47,6 +47,8 @@ Settings = AbmilSettings
 class Abmil(nn.Module):
     """Tiles -> risk."""
 
+    streams = True  # long bags are pooled piece by piece
+
     def __init__(self, n_features: int, *, hidden: int, attention: int, dropout: float) -> None:
         super().__init__()
         encode = nn.Sequential(nn.Linear(n_features, hidden), nn.ReLU(), nn.Dropout(dropout))

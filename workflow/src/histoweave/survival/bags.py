@@ -1,28 +1,31 @@
 """Bags of tiles as tensors: batches of patients, drawing tiles under a budget, attention pooling."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from histoweave.errors import InputError
 from histoweave.survival.interface import Patients
 
 _LARGE_NEGATIVE = -1e9
+PIECE = 4096  # tiles of a long bag that are scaled and encoded at once
 
 
 @dataclass(frozen=True)
 class Batch:
     """Patients as tensors.
 
-    tiles : (patient, tile, feature), padded with zeros, or None; mask : (patient, tile) True = a tile
+    tiles : (patient, tile, feature), padded with zeros, or a `TileStream` of one patient, or None
+    mask : (patient, tile) True = a tile
     vectors : further (patient, ...) tensors by name
     time_days, event : (patient,)
     """
 
-    tiles: torch.Tensor | None
+    tiles: "torch.Tensor | TileStream | None"
     mask: torch.Tensor | None
     vectors: Mapping[str, torch.Tensor]
     time_days: torch.Tensor
@@ -47,8 +50,8 @@ class FeatureScale:
     def fitted(cls, bags: Sequence[np.ndarray | None], *, clip: float) -> "FeatureScale":
         """Fit on the `bags` of the training part; features that never change become 0."""
         bags = [bag for bag in bags if bag is not None and bag.shape[0]]
-        means = np.stack([np.asarray(bag, dtype=np.float64).mean(axis=0) for bag in bags])
-        squares = np.stack([np.square(np.asarray(bag, dtype=np.float64)).mean(axis=0) for bag in bags])
+        means = np.stack([np.mean(bag, axis=0, dtype=np.float64) for bag in bags])
+        squares = np.stack([_mean_square(bag) for bag in bags])
         mean = means.mean(axis=0)
         sd = np.sqrt(np.maximum(squares.mean(axis=0) - mean**2, 0.0))
         sd[sd < 1e-8 * np.maximum(1.0, np.abs(mean))] = np.inf  # a constant feature says nothing
@@ -56,8 +59,47 @@ class FeatureScale:
 
     def __call__(self, bag: np.ndarray) -> np.ndarray:
         """Return the standardised, clipped (tile, feature) float32."""
-        scaled = (np.asarray(bag, dtype=np.float32) - self.mean) / self.sd
-        return np.clip(scaled, -self.clip, self.clip)
+        return self.into(np.empty(bag.shape, dtype=np.float32), bag)
+
+    def into(self, out: np.ndarray, bag: np.ndarray) -> np.ndarray:
+        """Write the standardised, clipped `bag` into `out` (tile, feature) float32, without another copy."""
+        np.subtract(bag, self.mean, out=out, casting="same_kind")
+        np.divide(out, self.sd, out=out)
+        return np.clip(out, -self.clip, self.clip, out=out)
+
+
+def _mean_square(bag: np.ndarray) -> np.ndarray:
+    """(feature,) mean of squares in float64, piece by piece: no copy of a long bag."""
+    pieces = (np.asarray(bag[start : start + PIECE], dtype=np.float64) for start in range(0, bag.shape[0], PIECE))
+    return sum(np.square(piece).sum(axis=0) for piece in pieces) / bag.shape[0]
+
+
+class TileStream:
+    """A long bag of one patient that stays where it is (in memory or in its file) and is scaled as it is read.
+
+    Stands in a batch for a (1, tile, feature) tensor, for models that say ``streams``.
+    """
+
+    def __init__(self, bag: np.ndarray, *, scale: FeatureScale, device: object, patient: str) -> None:
+        self.bag, self.scale, self.device, self.patient = bag, scale, device, patient
+        self.shape = (1, *bag.shape)
+
+    def part(self, start: int, stop: int) -> torch.Tensor:
+        """Return the scaled tiles (1, tile, feature) from `start` up to `stop`."""
+        scaled = self.scale(self.bag[start:stop])
+        _refuse_missing(scaled, patient=self.patient, first=start)
+        return torch.from_numpy(scaled)[None].to(self.device)
+
+
+def _refuse_missing(scaled: np.ndarray, *, patient: str, first: int) -> None:
+    if np.isfinite(scaled).all():
+        return
+    bad = np.flatnonzero(~np.isfinite(scaled).all(axis=1))
+    msg = (
+        f"patient '{patient}': {len(bad)} of {len(scaled)} tiles have NaN features "
+        f"(first: tile {first + bad[0]}). Extract the features of its slides again."
+    )
+    raise InputError(msg)
 
 
 class BatchSource:
@@ -88,13 +130,19 @@ class BatchSource:
         count = 0 if bag is None else bag.shape[0]
         return min(count, budget) if budget else count
 
-    def chunks(self, index: Sequence[int], *, budget: int, tiles_in_memory: int) -> Iterator[list[int]]:
-        """Split `index` in order into chunks of at most `tiles_in_memory` padded tiles, one patient at least."""
+    def chunks(
+        self, index: Sequence[int], *, budget: int, tiles_in_memory: int, stream: bool = False
+    ) -> Iterator[list[int]]:
+        """Split `index` in order into chunks of at most `tiles_in_memory` padded tiles, one patient at least.
+
+        stream : a bag longer than `PIECE` is a chunk of its own, see `batch`
+        """
         chunk: list[int] = []
         longest = 0
         for one in index:
             longest_with = max(longest, self.n_tiles(one, budget))
-            if chunk and longest_with * (len(chunk) + 1) > tiles_in_memory:
+            alone = stream and longest_with > PIECE
+            if chunk and (alone or longest_with * (len(chunk) + 1) > tiles_in_memory):
                 yield chunk
                 chunk, longest_with = [], self.n_tiles(one, budget)
             chunk.append(int(one))
@@ -102,12 +150,24 @@ class BatchSource:
         if chunk:
             yield chunk
 
-    def batch(self, index: Sequence[int], *, budget: int = 0, rng: np.random.Generator | None = None) -> Batch:
-        """Batch of the patients at `index`; `rng` draws `budget` tiles without replacement from longer bags."""
+    def batch(
+        self,
+        index: Sequence[int],
+        *,
+        budget: int = 0,
+        rng: np.random.Generator | None = None,
+        stream: bool = False,
+    ) -> Batch:
+        """Batch of the patients at `index`; `rng` draws `budget` tiles without replacement from longer bags.
+
+        stream : a single bag longer than `PIECE` comes as a `TileStream`, which copies nothing
+        """
         rows = torch.as_tensor(np.asarray(index, dtype=np.int64))
         tiles = mask = None
         if self.scale is not None:
-            tiles, mask = self._tiles([self._draw(one, budget, rng) for one in index])
+            bags = [self._draw(one, budget, rng) for one in index]
+            streamed = stream and len(bags) == 1 and bags[0].shape[0] > PIECE
+            tiles, mask = self._streamed(bags[0], index[0]) if streamed else self._tiles(bags, index)
         return Batch(
             tiles=tiles,
             mask=mask,
@@ -134,23 +194,20 @@ class BatchSource:
             raise InputError(msg)
         if budget and bag.shape[0] > budget:
             bag = bag[np.sort(rng.choice(bag.shape[0], budget, replace=False))]
-        scaled = self.scale(bag)
-        if not np.isfinite(scaled).all():
-            bad = np.flatnonzero(~np.isfinite(scaled).all(axis=1))
-            msg = (
-                f"patient '{self.patients.ids[index]}': {len(bad)} of {len(scaled)} tiles have NaN features "
-                f"(first: tile {bad[0]}). Extract the features of its slides again."
-            )
-            raise InputError(msg)
-        return scaled
+        return bag
 
-    def _tiles(self, bags: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        longest = max(1, *(len(bag) for bag in bags))
+    def _streamed(self, bag: np.ndarray, index: int) -> tuple[TileStream, torch.Tensor]:
+        tiles = TileStream(bag, scale=self.scale, device=self.device, patient=self.patients.ids[index])
+        return tiles, torch.ones(1, bag.shape[0], dtype=torch.bool, device=self.device)
+
+    def _tiles(self, bags: list[np.ndarray], index: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        longest = max(1, *(bag.shape[0] for bag in bags))
         tiles = torch.zeros(len(bags), longest, len(self.scale.mean))
         mask = torch.zeros(len(bags), longest, dtype=torch.bool)
         for row, bag in enumerate(bags):
-            tiles[row, : len(bag)] = torch.from_numpy(bag)
-            mask[row, : len(bag)] = True
+            scaled = self.scale.into(tiles[row, : bag.shape[0]].numpy(), bag)
+            _refuse_missing(scaled, patient=self.patients.ids[index[row]], first=0)
+            mask[row, : bag.shape[0]] = True
         return tiles.to(self.device), mask.to(self.device)
 
 
@@ -183,26 +240,53 @@ class AttentionPooling(nn.Module):
     """Tiles -> one vector per patient: h = encode(x), a = softmax over tiles of gated attention, z = sum a h.
 
     forward: tiles (patient, tile, feature), mask (patient, tile) -> (patient, hidden), attention (patient, tile)
-    In evaluation more than `chunk` tiles are encoded piece by piece: memory stays bounded, the result is the same.
+    More than `chunk` tiles go piece by piece under a running softmax (Milakov and Gimelshein 2018, arXiv:1805.02867),
+    each tile once; in training a piece is computed again when its gradient is due (Chen et al. 2016,
+    arXiv:1604.06174). Memory is that of one piece, and of one score per tile, whatever the bag's length.
     """
 
-    def __init__(self, encode: nn.Module, attention: GatedAttention, *, chunk: int = 16384) -> None:
+    def __init__(self, encode: nn.Module, attention: GatedAttention, *, chunk: int = PIECE) -> None:
         super().__init__()
         self.encode = encode
         self.attention = attention
         self.chunk = chunk
 
-    def forward(self, tiles: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the pooled vectors and the attention weights."""
-        if torch.is_grad_enabled() or tiles.shape[1] <= self.chunk:
+    def forward(self, tiles: "torch.Tensor | TileStream", mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the pooled vectors and the attention weights (without a gradient where they come in pieces)."""
+        if isinstance(tiles, torch.Tensor) and tiles.shape[1] <= self.chunk:
             hidden = self.encode(tiles)  # (patient, tile, hidden)
             weights = masked_softmax(self.attention(hidden), mask)
             return torch.einsum("pt,pth->ph", weights, hidden), weights
-        scores = self._pieces(tiles, lambda piece: self.attention(self.encode(piece)))
-        weights = masked_softmax(torch.cat(scores, dim=1), mask)
-        shares = iter(weights.split(self.chunk, dim=1))
-        pooled = self._pieces(tiles, lambda piece: torch.einsum("pt,pth->ph", next(shares), self.encode(piece)))
-        return torch.stack(pooled).sum(dim=0), weights
+        scores, state = [], None
+        for start in range(0, tiles.shape[1], self.chunk):
+            ends = (start, min(start + self.chunk, tiles.shape[1]))
+            if torch.is_grad_enabled():
+                found = checkpoint(self._piece, tiles, mask, *ends, use_reentrant=False)
+            else:
+                found = self._piece(tiles, mask, *ends)
+            scores.append(found[0].detach())
+            state = found[1:] if state is None else _merged(state, found[1:])
+        peak, total, pooled = state
+        total = total.clamp_min(torch.finfo(total.dtype).tiny)[:, None]  # a row without tiles gives zeros
+        weights = torch.exp(torch.cat(scores, dim=1) - peak[:, None]) * mask / total.detach()
+        return pooled / total, weights
 
-    def _pieces(self, tiles: torch.Tensor, do: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
-        return [do(piece) for piece in tiles.split(self.chunk, dim=1)]
+    def _piece(
+        self, tiles: "torch.Tensor | TileStream", mask: torch.Tensor, start: int, stop: int
+    ) -> tuple[torch.Tensor, ...]:
+        """Scores (patient, tile), their peak and sum of exponentials (patient,), and the sum of h so weighted."""
+        own = tiles[:, start:stop] if isinstance(tiles, torch.Tensor) else tiles.part(start, stop)
+        where = mask[:, start:stop]
+        hidden = self.encode(own)
+        scores = self.attention(hidden).float().masked_fill(~where, _LARGE_NEGATIVE)
+        peak = scores.detach().amax(dim=1)
+        weights = torch.exp(scores - peak[:, None]) * where
+        return scores, peak, weights.sum(dim=1), torch.einsum("pt,pth->ph", weights, hidden.float())
+
+
+def _merged(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Peak, sum and weighted sum of two pieces as one."""
+    peak = torch.maximum(one[0], other[0])
+    left, right = torch.exp(one[0] - peak), torch.exp(other[0] - peak)
+    total = one[1] * left + other[1] * right
+    return peak, total, one[2] * left[:, None] + other[2] * right[:, None]

@@ -112,7 +112,7 @@ class NetworkFitted:
         source = self.source(patients)
         weights = []
         for one in range(len(patients)):
-            batch = source.batch([one])
+            batch = source.batch([one], stream=getattr(self.network, "streams", False))
             weights.append(self.network.attention(batch)[0][batch.mask[0]].cpu().numpy().astype(float))
         return weights
 

@@ -300,7 +300,7 @@ class FittedPathGptomic:
         source = self.source(patients)
         found = []
         for one in range(len(patients)):
-            batch = source.batch([one])
+            batch = source.batch([one], stream=True)
             weights = [network.pooling(batch.tiles, batch.mask)[1][0][batch.mask[0]] for network in self.networks]
             found.append(torch.stack(weights).mean(0).cpu().numpy().astype(float))
         return found

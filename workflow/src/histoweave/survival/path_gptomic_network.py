@@ -37,6 +37,8 @@ class PathGptomic(nn.Module):
     n_features : of a tile; n_alterations : copy numbers and mutations, 0 = none
     """
 
+    streams = True  # long bags are pooled piece by piece
+
     def __init__(
         self,
         modalities: tuple[str, ...],

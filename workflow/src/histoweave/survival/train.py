@@ -69,7 +69,8 @@ def train_network(
 ) -> list[dict]:
     """Train `model` in place; it ends with the weights of the selected epoch, in evaluation mode.
 
-    model : called with a Batch, gives named (patient, ...) tensors, among them ``risk`` (patient,)
+    model : called with a Batch, gives named (patient, ...) tensors, among them ``risk`` (patient,); one that says
+        ``streams`` takes long bags as a `TileStream`
     loss : called with the outputs of all patients of a batch and their targets
     judge : the loss that the inner validation part is judged by (default: `loss`)
     parameters : parameter groups of the optimiser (default: one group of all)
@@ -132,10 +133,11 @@ def chunked_backward(
 ) -> tuple[float, Outputs]:
     """Fill ``.grad`` with the gradient of the whole batch at `index`, chunk by chunk where it does not fit."""
     budget = settings.tiles_per_patient
-    chunks = list(source.chunks(index, budget=budget, tiles_in_memory=settings.tiles_in_memory))
+    stream = getattr(model, "streams", False)
+    chunks = list(source.chunks(index, budget=budget, tiles_in_memory=settings.tiles_in_memory, stream=stream))
     targets = source.targets(index)
     if len(chunks) == 1:
-        outputs = forward(model, source.batch(index, budget=budget, rng=rng), settings)
+        outputs = forward(model, source.batch(index, budget=budget, rng=rng, stream=stream), settings)
         value = loss(outputs, targets)
         value.backward()
         return float(value.detach()), {name: tensor.detach() for name, tensor in outputs.items()}
@@ -161,7 +163,8 @@ def _seeded_forward(
     model: nn.Module, source: BatchSource, chunk: list[int], settings: TrainSettings, seed: np.ndarray
 ) -> Outputs:
     """Forward of one chunk with the tiles and dropout masks that belong to `seed`."""
-    batch = source.batch(chunk, budget=settings.tiles_per_patient, rng=np.random.default_rng(int(seed[0])))
+    drawn = {"budget": settings.tiles_per_patient, "rng": np.random.default_rng(int(seed[0]))}
+    batch = source.batch(chunk, **drawn, stream=getattr(model, "streams", False))
     torch.manual_seed(int(seed[1]))
     return forward(model, batch, settings)
 
@@ -178,8 +181,10 @@ def forward(model: nn.Module, batch: Batch, settings: TrainSettings) -> Outputs:
 def outputs_of(model: nn.Module, source: BatchSource, settings: TrainSettings) -> Outputs:
     """Outputs of `model` in evaluation for all patients of `source`, with all of their tiles."""
     model.eval()
-    chunks = source.chunks(range(len(source)), budget=0, tiles_in_memory=settings.tiles_in_memory)
-    pieces = [forward(model, source.batch(chunk), settings) for chunk in chunks]
+    stream = getattr(model, "streams", False)
+    limits = {"budget": 0, "tiles_in_memory": settings.tiles_in_memory}
+    chunks = source.chunks(range(len(source)), **limits, stream=stream)
+    pieces = [forward(model, source.batch(chunk, stream=stream), settings) for chunk in chunks]
     return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
