@@ -4,7 +4,7 @@ import torch
 
 from histoweave.errors import InputError
 from histoweave.survival import regulation
-from histoweave.survival.gene_encoders import ProfileInput, RawEncoder
+from histoweave.survival.gene_encoders import GeneGraphEncoder, ProfileInput, RawEncoder
 from histoweave.survival.interface import Cells
 
 GENES = tuple(f"G{i}" for i in range(30))
@@ -93,7 +93,7 @@ def test_held_out_mixtures_come_from_other_cells(cells):
 
 
 def test_mixtures_become_inputs_like_patients_do(cells):
-    train, held_out, types = regulation.make_mixtures(
+    train, held_out, types, _ = regulation.make_mixtures(
         cells, profile(), settings=settings(), rng=np.random.default_rng(0)
     )
     assert types == TYPES
@@ -103,7 +103,7 @@ def test_mixtures_become_inputs_like_patients_do(cells):
 
 
 def test_standardised_mixtures_are_scaled_by_their_own_moments(cells):
-    train, _, _ = regulation.make_mixtures(
+    train, _, _, _ = regulation.make_mixtures(
         cells, profile("standardised"), settings=settings(), rng=np.random.default_rng(0)
     )
     np.testing.assert_allclose(train.values.mean(dim=0), 0, atol=0.03)  # clipped at five SDs
@@ -120,13 +120,14 @@ def test_markers_tell_types_apart(cells):
 
 def learned(cells, **changes):
     own = settings(**changes)
-    train, held_out, types = regulation.make_mixtures(cells, profile(), settings=own, rng=np.random.default_rng(0))
+    train, held_out, types, profiles = regulation.make_mixtures(
+        cells, profile(), settings=own, rng=np.random.default_rng(0)
+    )
     torch.manual_seed(0)
     network = regulation.Genomic(RawEncoder(30), hidden=own.hidden, layers=own.layers, dropout=own.dropout)
     order = torch.Generator().manual_seed(0)
-    return regulation.regulate(
-        network, train, held_out, types=types, settings=own, generator=order, device="cpu"
-    ), held_out
+    parts = {"types": types, "profiles": profiles, "settings": own, "generator": order, "device": "cpu"}
+    return regulation.regulate(network, train, held_out, **parts), held_out
 
 
 def test_proportions_of_held_out_mixtures_are_learned(cells):
@@ -168,8 +169,37 @@ def test_ridge_recovers_a_linear_truth():
     rng = torch.Generator().manual_seed(0)
     x = torch.randn(300, 5, generator=rng)
     y = torch.softmax(x[:, :3] * 0.1, dim=1)
-    train, held = (regulation.Mixtures(x[part], y[part]) for part in (slice(200), slice(200, None)))
-    assert regulation.linear_error(train.values, held.values, train, held) < 0.005
+    assert regulation.ridge_error(x[:200], y[:200], x[200:], y[200:]) < 0.005
+
+
+def test_least_squares_finds_the_shares_of_known_profiles():
+    rng = np.random.default_rng(0)
+    profiles, shares = rng.gamma(1.0, size=(3, 20)), rng.dirichlet([1, 1, 1], size=8)
+    found = regulation.least_squares(profiles, np.ones(20), 7 * shares @ profiles)  # the scale does not matter
+    np.testing.assert_allclose(found.numpy(), shares, atol=1e-5)
+
+
+def test_marks_are_log_ratios_to_the_other_types():
+    mean = np.array([[8.0, 1.0], [2.0, 1.0], [2.0, 1.0]])
+    marks = regulation.TypeProfiles(mean, np.ones(2), mean).marks
+    np.testing.assert_allclose(marks[0], np.log([4, 2 / 5, 2 / 5]), atol=0.02)
+    np.testing.assert_allclose(marks[1], 0, atol=1e-12)
+
+
+def test_a_gene_graph_encoder_learns_what_a_linear_read_out_of_it_does_not(cells):
+    own = settings(mixtures=600, epochs=12, learning_rate=0.002, hidden=32)
+    train, held_out, types, profiles = regulation.make_mixtures(
+        cells, profile(), settings=own, rng=np.random.default_rng(0)
+    )
+    rng = np.random.default_rng(1)
+    vectors = (profiles.marks @ rng.normal(size=(len(types), 8)) + rng.normal(size=(30, 8)) * 0.3).astype(np.float32)
+    torch.manual_seed(0)
+    network = regulation.Genomic(GeneGraphEncoder(vectors, dim=8, heads=6), hidden=32, layers=3, dropout=0.0)
+    order = torch.Generator().manual_seed(0)
+    parts = {"types": types, "profiles": profiles, "settings": own, "generator": order, "device": "cpu"}
+    report = regulation.regulate(network, train, held_out, **parts).report
+    errors = {row["quantity"]: row["value"] for row in report if row["epoch"] == 0}
+    assert errors["error_regulated"] < 0.75 * errors["error_unregulated"]
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])

@@ -31,6 +31,9 @@ from histoweave.errors import InputError, shorten
 from histoweave.survival.scgpt import rank_bins
 
 KINDS = ("genegraph", "raw", "scgpt")
+_KEY_RIDGE = 0.3
+_HEAD_SHARPNESS = 1.5
+_UNITS_SLOPE = 10.0  # of a value unit over the whole range of values: about a tenth of it is where a unit changes
 _OWN_VALUE_SCALE = {"counts": "rank", "tpm": "rank", "log2_tpm": "rank", "zscore": "standardised"}
 
 
@@ -309,6 +312,28 @@ class GeneGraphEncoder(nn.Module):
             if inside.any() and not inside.all():
                 towards = keys[inside].mean(0) - keys[~inside].mean(0)
                 self.query.weight[head] = sharpness * towards / towards.square().sum().clamp_min(1e-6)
+
+    @torch.no_grad()
+    def start_at_types(self, marks: np.ndarray, values: Tensor) -> None:
+        """Point the heads at the genes that mark cell types, and spread the value units over the values.
+
+        marks : (gene, type) how much more of the gene a type has than the others, as a log ratio
+        values : (sample, gene) inputs to come; the units' thresholds lie evenly over their range
+        Each type gets a soft head, then, as far as heads reach, a sharp one.
+        """
+        keys = torch.tanh(self.key(self.vectors)).double()
+        keys, wanted = keys - keys.mean(0), torch.as_tensor(marks).to(keys)
+        gram = keys.T @ keys + _KEY_RIDGE * torch.eye(keys.shape[1]).to(keys)
+        towards = torch.linalg.solve(gram, keys.T @ (wanted - wanted.mean(0))).T.float()  # (type, key)
+        for head in range(min(len(self.query.weight), 2 * len(towards))):
+            sharp = head // len(towards)
+            self.query.weight[head] = _HEAD_SHARPNESS * (1 + sharp) * towards[head % len(towards)]
+        low, high = np.quantile(values.cpu().numpy(), [0.005, 0.995])
+        slope = _UNITS_SLOPE / max(high - low, 1e-6)
+        thresholds = torch.linspace(float(low), float(high), len(self.value_in.bias)).to(self.value_in.bias)
+        self.value_in.weight.fill_(slope)
+        self.value_in.bias.copy_(-slope * thresholds)
+        nn.init.orthogonal_(self.value_out.weight)
 
 
 def panel_vectors(embedding: Mapping[str, np.ndarray], genes: Sequence[str]) -> np.ndarray:

@@ -174,12 +174,13 @@ def fit_profile(train: Patients, settings: EncoderSettings, context: Context, *,
 def stage_one(profile: Profile, encoder: EncoderSettings, settings: RegulationSettings, context: Context) -> Regulated:
     """Regulate a fresh encoder on mixtures of the context's cells."""
     rng = generator(context.seed, *context.names, "mixtures")
-    train, held_out, types = make_mixtures(context.cells, profile, settings=settings, rng=rng)
+    train, held_out, types, profiles = make_mixtures(context.cells, profile, settings=settings, rng=rng)
     module = make_encoder(profile, encoder, context, names=("stage 1",))
     torch.manual_seed(derive_seed(context.seed, *context.names, "stage 1", "weights"))
     network = Genomic(module, hidden=settings.hidden, layers=settings.layers, dropout=settings.dropout)
     order = torch_generator(context.seed, *context.names, "stage 1", "order")
-    return regulate(network, train, held_out, types=types, settings=settings, generator=order, device=context.device)
+    shared = {"settings": settings, "generator": order, "device": context.device}
+    return regulate(network, train, held_out, types=types, profiles=profiles, **shared)
 
 
 def wants_stage_one(settings: RegulationSettings, context: Context) -> bool:

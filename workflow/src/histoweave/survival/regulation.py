@@ -14,12 +14,15 @@ Deviations: cells are scaled to one depth before mixing, or lambda would mean li
 so that rare types are learned; besides pairs with uniform lambda, as published, mixtures of 2..M cells with Dirichlet
 weights, which come closer to bulk tissue; the loss, not stated there, is the mean squared error. The genegraph encoder
 learns together with MLP_A, since unlike scGPT it has not seen cells before; then both are frozen (or not, by setting).
-MLP_A starts as the ridge regression on the encoder's output, so that learning goes on where a linear read-out ends.
+Its heads start at the genes that mark cell types and its value units are spread over the values: from a random start
+the outputs of a head nearly share one direction, and learning does not get past a linear read-out. MLP_A starts as the
+ridge regression on the encoder's output, so that learning goes on where a linear read-out ends.
 Where profiles come standardised (z-scored cohorts), mixtures are standardised by their own moments.
 """
 
 import copy
 import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +33,13 @@ from histoweave.errors import InputError, shorten
 from histoweave.survival.fusion import mlp
 from histoweave.survival.gene_encoders import ProfileInput, columns_of
 from histoweave.survival.interface import Cells
+from histoweave.survival.proportions import fit_ridge, least_squares, proportion_error, ridge_error, simplex
 
 log = logging.getLogger("histoweave")
 
 MIXES = ("pairs", "dirichlet")
 _FEWEST_CELLS = 4
-_RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+_PSEUDO = 1e-2  # of a gene's even share, so that unseen genes have a logarithm
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class RegulationSettings:
     use : ``auto`` (where the run has annotated cells), ``always`` or ``never``
     mix : ``pairs`` or ``dirichlet``; most_cells : M of the latter; concentration : of its Dirichlet weights
     mixtures : drawn from training cells; as many quarters from held-out ones; held_out : share of cells held out
-    hidden, layers, dropout : of MLP_A; epochs, learning_rate, batch : of its training (Adam, cosine)
+    hidden, layers, dropout : of MLP_A; epochs, learning_rate, batch : of its training (Adam, one cycle)
     freeze : whether stage 2 leaves encoder and MLP_A as they are, as published
     """
 
@@ -140,6 +144,25 @@ class Mixtures:
 
 
 @dataclass(frozen=True)
+class TypeProfiles:
+    """What the training cells say of the types, and the held-out mixtures on the same scale.
+
+    mean : (type, gene) of cells of equal depth; variance : (gene,) inside the types; held_out : (mixture, gene)
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    held_out: np.ndarray
+
+    @property
+    def marks(self) -> np.ndarray:
+        """(gene, type) log ratio of the gene's expression in the type to its mean over the other types."""
+        least = _PSEUDO * self.mean.mean()
+        others = (self.mean.sum(axis=0) - self.mean) / (len(self.mean) - 1)
+        return np.log((self.mean + least) / (others + least)).T
+
+
+@dataclass(frozen=True)
 class Regulated:
     """What stage 1 leaves: the network z, the linear head, the types, and its report rows."""
 
@@ -151,8 +174,8 @@ class Regulated:
 
 def make_mixtures(
     cells: Cells, profile: ProfileInput, *, settings: RegulationSettings, rng: np.random.Generator
-) -> tuple[Mixtures, Mixtures, tuple[str, ...]]:
-    """Training and held-out mixtures as the encoder's inputs, from disjoint cells; and the cell types.
+) -> tuple[Mixtures, Mixtures, tuple[str, ...], TypeProfiles]:
+    """Training and held-out mixtures as the encoder's inputs, from disjoint cells; the cell types, and their profiles.
 
     Raises InputError for cells that cannot be used (see `usable_cells`).
     """
@@ -168,7 +191,9 @@ def make_mixtures(
         Mixtures(torch.from_numpy(own_input(x, profile.genes)), torch.as_tensor(y, dtype=torch.float32))
         for x, y in parts
     ]
-    return made[0], made[1], tuple(names.tolist())
+    by_type = [even[~held][codes[~held] == code] for code in range(len(names))]
+    mean, variance = (np.stack([getattr(own, of)(axis=0) for own in by_type]) for of in ("mean", "var"))
+    return made[0], made[1], tuple(names.tolist()), TypeProfiles(mean, variance.mean(axis=0), parts[1][0])
 
 
 def _held_out(codes: np.ndarray, *, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -224,6 +249,7 @@ def regulate(
     held_out: Mixtures,
     *,
     types: tuple[str, ...],
+    profiles: TypeProfiles,
     settings: RegulationSettings,
     generator: torch.Generator,
     device: torch.device | str,
@@ -231,22 +257,38 @@ def regulate(
     """Train encoder, MLP_A and head on mixtures; report held-out errors beside the unregulated encoder's.
 
     network : is trained in place and ends in evaluation mode
+    The unregulated error is that of the best linear read-out of the encoder as it is without stage 1, fitted on the
+    same mixtures; ``expression`` that of a linear read-out of its input, ``profiles`` that of least squares on the
+    types' known profiles (see `proportions`), ``mean`` that of the mean proportions.
     """
-    network.to(device).calibrate(train.values.to(device))
-    before = [network.features(part.values.to(device)).detach().cpu() for part in (train, held_out)]
+    network.to(device)
+    before = _features(network, train, held_out, device=device)
+    if hasattr(network.encoder, "start_at_types"):
+        network.encoder.start_at_types(profiles.marks, train.values)
+    start = _features(network, train, device=device)[0]
     head = nn.Linear(settings.hidden, len(types)).to(device)
     cut = len(train.values) - max(1, len(train.values) // 5)  # the last fifth picks the epoch
-    start_at_ridge(network, head, before[0][:cut], train.proportions[:cut])
+    start_at_ridge(network, head, start[:cut], train.proportions[:cut])
     parts = [Mixtures(train.values[rows], train.proportions[rows]) for rows in (slice(cut), slice(cut, None))]
     curve = _train(network, head, *parts, settings=settings, generator=generator, device=device)
     errors = {
         "regulated": _network_error(network, head, held_out, device=device),
-        "unregulated": linear_error(before[0], before[1], train, held_out),
-        "expression": linear_error(train.values, held_out.values, train, held_out),
+        "unregulated": ridge_error(before[0], train.proportions, before[1], held_out.proportions),
+        "expression": ridge_error(train.values, train.proportions, held_out.values, held_out.proportions),
+        "profiles": proportion_error(
+            least_squares(profiles.mean, profiles.variance, profiles.held_out), held_out.proportions
+        ),
         "mean": proportion_error(train.proportions.mean(0).expand_as(held_out.proportions), held_out.proportions),
     }
     report = [{"epoch": 0, "part": "mixtures", "quantity": f"error_{name}", "value": v} for name, v in errors.items()]
     return Regulated(network, head, types, tuple(curve + report))
+
+
+@torch.no_grad()
+def _features(network: Genomic, *parts: Mixtures, device: torch.device | str) -> list[Tensor]:
+    """Output of the encoder, scaled on the first of `parts`: (mixture, width) each."""
+    network.calibrate(parts[0].values.to(device))
+    return [network.features(part.values.to(device)).cpu() for part in parts]
 
 
 def _train(
@@ -259,13 +301,16 @@ def _train(
     generator: torch.Generator,
     device: torch.device | str,
 ) -> list[dict]:
-    """Adam with a cosine schedule on the mean squared error of the proportions; returns the curve.
+    """Adam on the mean squared error of the proportions, its step rising, then falling (one cycle); returns the curve.
 
     Ends in evaluation mode with the weights of the epoch (the start is one) that was best on the mixtures `choose`.
     """
     both = nn.ModuleList([network, head])
     optimizer = torch.optim.Adam(both.parameters(), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
+    steps = settings.epochs * math.ceil(len(train.values) / settings.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=max(steps, 2), pct_start=0.1, cycle_momentum=False
+    )
     best, kept = _network_error(network, head, choose, device=device), copy.deepcopy(both.state_dict())
     curve = []
     for epoch in range(1, settings.epochs + 1):
@@ -277,8 +322,8 @@ def _train(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+            schedule.step()
             total += float(loss.detach()) * len(rows)
-        schedule.step()
         error = _network_error(network, head, choose, device=device)
         if error < best:
             best, kept = error, copy.deepcopy(both.state_dict())
@@ -293,43 +338,6 @@ def _train(
 def _network_error(network: Genomic, head: nn.Linear, part: Mixtures, *, device: torch.device | str) -> float:
     network.eval()
     return proportion_error(simplex(head(network(part.values.to(device))).cpu()), part.proportions)
-
-
-def simplex(found: Tensor) -> Tensor:
-    """Proportions from regressed values: negatives become 0, each row sums to 1; (sample, type)."""
-    kept = found.clamp_min(0) + 1e-9
-    return kept / kept.sum(dim=1, keepdim=True)
-
-
-def proportion_error(found: Tensor, truth: Tensor) -> float:
-    """Mean absolute error of proportions (mixture, type)."""
-    return float((found - truth).abs().mean())
-
-
-def _ridge(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """Weights (feature, type) and intercept (type,) of ridge regression on features of equal variance."""
-    x, y = x.double(), y.double()
-    mean, sd, centre = x.mean(0), x.std(0).clamp_min(1e-9), y.mean(0)
-    scaled = (x - mean) / sd
-    penalty = ridge * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
-    weights = torch.linalg.solve(scaled.T @ scaled + penalty, scaled.T @ (y - centre)) / sd[:, None]
-    return weights.float(), (centre - mean @ weights).float()
-
-
-def fit_ridge(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Ridge regression of proportions; its penalty is chosen on the last fifth of the mixtures."""
-    cut = len(x) - max(1, len(x) // 5)
-    fits = {}
-    for ridge in _RIDGES:
-        weights, intercept = _ridge(x[:cut], y[:cut], ridge)
-        fits[ridge] = proportion_error(simplex(x[cut:] @ weights + intercept), y[cut:])
-    return _ridge(x, y, min(fits, key=fits.get))
-
-
-def linear_error(x_train: Tensor, x_held: Tensor, train: Mixtures, held_out: Mixtures) -> float:
-    """Held-out error of ridge regression on given features."""
-    weights, intercept = fit_ridge(x_train, train.proportions)
-    return proportion_error(simplex(x_held @ weights + intercept), held_out.proportions)
 
 
 @torch.no_grad()
