@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import imagecodecs
@@ -36,13 +37,14 @@ TILES = TileSettings(
 )
 
 
-def cpu(work: Callable[[], object]) -> float:
-    """Least CPU seconds (user and system) of `work` in three tries."""
-    least = np.inf
-    for _ in range(3):
-        begin = time.process_time()
-        work()
-        least = min(least, time.process_time() - begin)
+def cpu(**works: Callable[[], object]) -> dict[str, float]:
+    """Least CPU seconds (user and system) of each of `works`, which take turns so that all meet the same machine."""
+    least = dict.fromkeys(works, np.inf)
+    for _ in range(4):
+        for name, work in works.items():
+            begin = time.process_time()
+            work()
+            least[name] = min(least[name], time.process_time() - begin)
     return least
 
 
@@ -120,14 +122,22 @@ def bench_reading(path: Path, mpp: float) -> None:
     side = round(256 * 0.5 / mpp)
     for offset in (0, 100):
         tiles = coordinates(side, offset)
-        ours(path, tiles[:5], mpp=mpp, decode="full")
-        plain = cpu(lambda: openslide_loop(path, tiles, side))  # noqa: B023 called at once
-        raw = [cpu(lambda: raw_decode(path, decode)) for decode in (by_imagecodecs, by_simplejpeg)]  # noqa: B023
+        seconds = cpu(
+            openslide=partial(openslide_loop, path, tiles, side),
+            imagecodecs=partial(raw_decode, path, by_imagecodecs),
+            simplejpeg=partial(raw_decode, path, by_simplejpeg),
+            full=partial(ours, path, tiles, mpp=mpp, decode="full"),
+            half=partial(ours, path, tiles, mpp=mpp, decode="half"),
+        )
+        plain = seconds["openslide"]
         for decode in ("full", "half") if side > 256 else ("full",):
-            fast = cpu(lambda: ours(path, tiles, mpp=mpp, decode=decode))  # noqa: B023 called at once
+            fast = seconds[decode]
             line = f"read {mpp} um/px, offset {offset}, {decode} size: {len(tiles) / fast:.0f} tiles per CPU s;"
             line += f" OpenSlide loop {len(tiles) / plain:.0f}: x{plain / fast:.2f}; of the raw decode"
-            print(f"{line} {raw[0] / fast:.0%} (imagecodecs), {raw[1] / fast:.0%} (simplejpeg)")
+            line += (
+                f" {seconds['imagecodecs'] / fast:.0%} (imagecodecs), {seconds['simplejpeg'] / fast:.0%} (simplejpeg)"
+            )
+            print(line, flush=True)
     if side > 256:
         print(f"half size off by {half_error(path, coordinates(side, 0)):.2f} grey levels on average")
 
@@ -185,8 +195,8 @@ def bench_handcrafted(path: Path) -> None:
     slide = open_slide(path)
     tiles = [slide.read(0, x, y, 256, 256) for x in range(0, 2048, 256) for y in range(0, 2048, 256)]
     handcrafted.encode(tiles[:2], mpp=0.5)
-    seconds = cpu(lambda: handcrafted.encode(tiles, mpp=0.5))
-    print(f"handcrafted: {len(tiles) / seconds:.0f} tiles per CPU s")
+    seconds = cpu(handcrafted=partial(handcrafted.encode, tiles, mpp=0.5))
+    print(f"handcrafted: {len(tiles) / seconds['handcrafted']:.0f} tiles per CPU s")
 
 
 def main() -> None:
