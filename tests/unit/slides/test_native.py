@@ -200,3 +200,28 @@ def test_a_walk_along_rows_decodes_no_tile_twice(tmp_path, monkeypatch, offset, 
     again = len(decoded) - len(set(decoded))
     # the first region of a walk that overlaps is read before that is known
     assert again <= (25 if stride < 240 else 0)
+
+
+def test_label_and_macro_images_are_no_levels_and_are_never_asked_for(tmp_path, monkeypatch):
+    text = "Aperio Image Library v12\r\n901x700 (256x256) JPEG|MPP = 0.5"
+    secret = np.full((320, 400, 3), (255, 0, 255), dtype=np.uint8)
+    path = tmp_path / "a.svs"
+    with tifffile.TiffWriter(path) as file:
+        file.write(PICTURE, photometric="rgb", tile=(256, 256), description=text, metadata=None, **JPEG)
+        for name in ("label", "macro"):
+            text = f"Aperio\r\n{name} 400x320"
+            file.write(secret, photometric="rgb", description=text, metadata=None, rowsperstrip=64)
+    monkeypatch.setattr(openslide.OpenSlide, "associated_images", property(lambda _: pytest.fail("asked for")))
+    slide = open_slide(path, halves=True)
+    assert {(level.width, level.height) for level in slide.levels} <= {(901, 700), (450, 350)}
+    assert not (slide.read(0, 0, 0, 901, 700) == (255, 0, 255)).all(axis=2).any()
+
+
+def test_jpeg_tiles_of_an_ome_tiff_are_openslides(tmp_path):
+    path = tmp_path / "a.ome.tiff"
+    options = {"photometric": "rgb", "tile": (256, 256), **JPEG}
+    tifffile.imwrite(path, PICTURE, ome=True, metadata={"axes": "YXS", "PhysicalSizeX": 0.5}, **options)
+    fast, slow = open_slide(path), OpenSlideReader(path)
+    assert fast.reader == "native"
+    for region in REGIONS.values():
+        assert np.array_equal(fast.read(0, *region), slow.read(0, *region))
