@@ -1,6 +1,7 @@
-"""CS-CORE, 5,000 cells x 2,000 genes: time against the four matrix products that it cannot avoid, and peak memory.
+"""CS-CORE, 5,000 cells x 2,000 genes: time against the four matrix products of its definition, and peak memory.
 
-Run by ``make bench``. CPU seconds, single-threaded, all in one run.
+Run by ``make bench``. CPU seconds, single-threaded, all in one run. Two of the four products are of functions of the
+depth alone and are not taken over the cells, so the whole may cost less than four of them.
 """
 
 import resource

@@ -48,6 +48,13 @@ class InMemory:
             yield rows, self.counts[rows]
 
 
+def as_blocks(counts: Blocks | sparse.spmatrix | np.ndarray, *, cells: int) -> Blocks:
+    """`counts` (cell, gene) as blocks: a matrix in blocks of `cells`, blocks as they are."""
+    if isinstance(counts, np.ndarray) or sparse.issparse(counts):
+        return InMemory(counts, cells=cells)
+    return counts
+
+
 class Subset:
     """Blocks of some cells and genes of `blocks`.
 
