@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from histoweave.errors import InputError
+from histoweave.expression import cscore_covariates
+from histoweave.expression.blocks import InMemory
 from histoweave.expression.cscore import cscore
 from histoweave.expression.cscore_covariates import cscore_with_covariates
 
@@ -53,3 +55,41 @@ def test_covariates_that_cannot_be_used_are_refused(synth_a):
     bad[3] = np.nan
     with pytest.raises(InputError, match="1 cells lack a covariate value.*expression.cscore.covariates"):
         cscore_with_covariates(counts[:, :5], depth, bad, convergence="max")
+
+
+def assert_equal(one, other):
+    for name in ("correlation", "raw", "statistic", "p_value"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-8, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("cells", [13, 100])
+def test_blocks_of_cells_do_not_matter(cells, golden, synth_a):
+    counts, depth, _ = synth_a
+    covariates = golden("inputs/synthA_covariates").to_numpy()
+    whole, parts = (
+        cscore_with_covariates(InMemory(counts[:, :30], cells=c), depth, covariates, convergence="max")
+        for c in (None, cells)
+    )
+    assert_equal(whole, parts)
+    assert whole.moments.updates == parts.moments.updates
+
+
+def test_strips_of_genes_do_not_matter(golden, synth_a, monkeypatch):
+    counts, depth, _ = synth_a
+    covariates = golden("inputs/synthA_covariates").to_numpy()
+    whole = cscore_with_covariates(counts[:, :30], depth, covariates, convergence="max")
+    monkeypatch.setattr(cscore_covariates, "_BYTES_OF_SYSTEMS", 7 * 8 * 9 * 30)  # 7 genes in a strip
+    assert_equal(whole, cscore_with_covariates(counts[:, :30], depth, covariates, convergence="max"))
+
+
+def test_an_empty_gene_is_flagged_and_spoils_no_other(golden, synth_a):
+    counts, depth, genes = synth_a
+    covariates = golden("inputs/synthA_covariates").to_numpy()
+    empty = int(np.flatnonzero(counts.sum(axis=0) == 0)[0])
+    with_it = cscore_with_covariates(counts[:, [0, 1, empty, 2]], depth, covariates, convergence="max")
+    without = cscore_with_covariates(counts[:, [0, 1, 2]], depth, covariates, convergence="max")
+    assert with_it.flags.tolist() == ["", "", "no counts", ""]
+    assert np.isnan(with_it.p_value[2]).all()
+    assert with_it.correlation[2].tolist() == [0, 0, 1, 0]
+    rest = np.ix_([0, 1, 3], [0, 1, 3])
+    np.testing.assert_allclose(with_it.statistic[rest], without.statistic, rtol=1e-9)
