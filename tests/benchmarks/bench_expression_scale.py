@@ -30,7 +30,7 @@ def simulate(path, cells, genes, draw, *, share=0.05):
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         empty = sparse.csr_matrix((0, genes), dtype=np.float32)
         empty.indptr = empty.indptr.astype(np.int64)
-        write_elem(file, "X", empty)
+        write_elem(file, "X", empty, dataset_kwargs={"chunks": (2**16,)})
         for begin in range(0, cells, 1000):
             rows = min(1000, cells - begin)
             picked = [draw.choice(rows, draw.binomial(rows, p), replace=False) for p in found]

@@ -1,9 +1,8 @@
-import mpmath
 import numpy as np
 import pytest
 from scipy import sparse
 
-from histoweave.expression.count_glm import digamma_gain, gene_block, poisson_regression, theta_ml
+from histoweave.expression.count_glm import gene_block, poisson_regression, theta_ml
 
 
 @pytest.fixture
@@ -32,18 +31,12 @@ def test_regression_solves_the_score_equations(block):
     np.testing.assert_allclose(mu @ log_depth, genes.sum(genes.count * log_depth[genes.cell]), rtol=1e-9)
 
 
-@pytest.mark.parametrize("a", [0.3, 19.9, 20.1, 5e3, 1e8])
-@pytest.mark.parametrize("count", [1.0, 7.0, 4000.0])
-def test_digamma_gain_keeps_its_digits(a, count):
-    with mpmath.workdps(50):
-        exact = float(mpmath.digamma(a + count) - mpmath.digamma(a))
-    assert digamma_gain(np.array([count]), np.array([a]))[0] == pytest.approx(exact, rel=1e-12)
-
-
 def test_block_sums_and_subsets(draw):
     dense = draw.poisson(0.7, (30, 6)).astype(float)
     genes = gene_block(sparse.csc_matrix(dense), np.array([4, 1, 2]))
     np.testing.assert_allclose(genes.sum(genes.count), dense[:, [4, 1, 2]].sum(axis=0))
-    np.testing.assert_allclose(genes.sum_pairs(genes.pair_count**2), (dense[:, [4, 1, 2]] ** 2).sum(axis=0))
+    np.testing.assert_array_equal(genes.at(dense[:, [4, 1, 2]].T), genes.count)
     part = genes.subset(np.array([0, 2]))
     np.testing.assert_allclose(part.sum(part.count), dense[:, [4, 2]].sum(axis=0))
+    # with phi = 0 each count adds itself
+    np.testing.assert_allclose(part.table.trigamma(np.zeros(2)), dense[:, [4, 2]].sum(axis=0))

@@ -11,9 +11,9 @@ Newton's method runs for all genes of a block together; genes that have converge
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse, special
+from scipy import sparse
 
-_SERIES_FROM = 20.0
+from histoweave.expression.gamma_sums import CountTable, count_table
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class GeneBlock:
     """Non-zero counts of some genes, ready for sums.
 
     genes : number; cells : number; gene, cell, count : (nonzero,) positions and values
-    pair_gene, pair_count, pair_cells : (pair,) each different (gene, count > 0) and its number of cells
+    table : the same counts by size
     """
 
     genes: int
@@ -29,17 +29,11 @@ class GeneBlock:
     gene: np.ndarray
     cell: np.ndarray
     count: np.ndarray
-    pair_gene: np.ndarray
-    pair_count: np.ndarray
-    pair_cells: np.ndarray
+    table: CountTable
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Sum (gene,) of `values` (nonzero,)."""
         return np.bincount(self.gene, values, minlength=self.genes)
-
-    def sum_pairs(self, values: np.ndarray) -> np.ndarray:
-        """Sum (gene,) over all non-zero counts of `values` (pair,), given once per different count."""
-        return np.bincount(self.pair_gene, values * self.pair_cells, minlength=self.genes)
 
     def at(self, dense: np.ndarray) -> np.ndarray:
         """Entries (nonzero,) of `dense` (gene, cell) where a count is."""
@@ -49,17 +43,9 @@ class GeneBlock:
         """Block of the genes (sorted positions)."""
         number = np.full(self.genes, -1)
         number[genes] = np.arange(len(genes))
-        entries, pairs = number[self.gene] >= 0, number[self.pair_gene] >= 0
-        return GeneBlock(
-            len(genes),
-            self.cells,
-            number[self.gene[entries]],
-            self.cell[entries],
-            self.count[entries],
-            number[self.pair_gene[pairs]],
-            self.pair_count[pairs],
-            self.pair_cells[pairs],
-        )
+        kept = number[self.gene] >= 0
+        table = self.table.subset(number, len(genes))
+        return GeneBlock(len(genes), self.cells, number[self.gene[kept]], self.cell[kept], self.count[kept], table)
 
 
 def gene_block(counts: sparse.csc_matrix, genes: np.ndarray) -> GeneBlock:
@@ -67,35 +53,8 @@ def gene_block(counts: sparse.csc_matrix, genes: np.ndarray) -> GeneBlock:
     part = counts[:, genes]
     gene = np.repeat(np.arange(len(genes)), np.diff(part.indptr))
     count = part.data.astype(np.float64)
-    top = int(count.max(initial=0)) + 1
-    keys, cells = np.unique(gene * top + count.astype(np.int64), return_counts=True)
-    pairs = (keys // top, (keys % top).astype(np.float64), cells.astype(np.float64))
-    return GeneBlock(len(genes), counts.shape[0], gene, part.indices, count, *pairs)
-
-
-def digamma_gain(count: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """psi(a + count) - psi(a), accurate also for large `a`, where the difference would cancel."""
-    series = a >= _SERIES_FROM
-    low = np.where(series, _SERIES_FROM, a)
-    gain = special.psi(low + count) - special.psi(low)
-    if series.any():
-        gain = np.where(series, _digamma_series(count, np.where(series, a, _SERIES_FROM)), gain)
-    return gain
-
-
-def _digamma_series(count: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """Difference of the asymptotic series ln a - 1/2a - 1/12a^2 + 1/120a^4 - 1/252a^6, term by term."""
-    u, v = 1 / a, 1 / (a + count)
-    first = -count * u * v  # v - u
-    square = first * (u + v)
-    fourth = square * (u**2 + v**2)
-    sixth = square * (u**4 + u**2 * v**2 + v**4)
-    return np.log1p(count * u) - first / 2 - square / 12 + fourth / 120 - sixth / 252
-
-
-def trigamma(x: np.ndarray) -> np.ndarray:
-    """Second derivative of log gamma."""
-    return special.zeta(2.0, x)
+    table = count_table(gene, count, genes=len(genes))
+    return GeneBlock(len(genes), counts.shape[0], gene, part.indices, count, table)
 
 
 def poisson_regression(
@@ -154,9 +113,7 @@ def _theta_step(block: GeneBlock, mu: np.ndarray, t: np.ndarray) -> np.ndarray:
     i1, i2 = inverse.sum(axis=1), np.einsum("gc,gc->g", inverse, inverse)
     at = block.at(inverse)
     y1, y2 = block.sum(block.count * at), block.sum(block.count * at * at)
-    of_pair = t[block.pair_gene]
-    gain = block.sum_pairs(digamma_gain(block.pair_count, of_pair))
-    curve = block.sum_pairs(trigamma(of_pair) - trigamma(of_pair + block.pair_count))
+    gain, curve = block.table.digamma(1 / t), block.table.trigamma(1 / t) / t**2
     score = gain + n * np.log(t) + n - log_sum - y1 - t * i1
     information = curve - n / t + 2 * i1 - y2 - t * i2
     return score / information

@@ -9,7 +9,11 @@ Source: glmGamPoi (doi:10.1093/bioinformatics/btaa1009), as sctransform version 
 | s_i    | depth            | (cell,)       | total counts; the offset is ln s                       |
 | b_j    | intercept        | (gene,)       | ln of the expected count per unit of depth             |
 | phi_j  | overdispersion   | (gene,)       | variance = mu + phi mu^2; theta = 1/phi                |
-| r_ij   | `shrink`         | (gene, cell)  | 1/(1 + mu phi), so that the working weight is mu r     |
+| r_ij   | `shrink`         | (gene, node)  | 1/(1 + mu phi), so that the working weight is mu r     |
+| L_ik   | at               | (cell, node)  | weights of `DepthBasis`                                |
+
+The model knows of a cell only its depth, and every term of score and information is a smooth function of it.
+So the counts are summed once over a few depths; Newton's steps go over these and never over the cells.
 
 Deviation: phi is the root of the score by safeguarded Newton steps in ln phi, where R runs a quasi-Newton
 search to about 1e-10. Both end at the same local optimum; flat likelihoods differ in the last digits.
@@ -18,8 +22,11 @@ search to about 1e-10. Both end at the same local optimum; flat likelihoods diff
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
-from histoweave.expression.count_glm import GeneBlock, digamma_gain, trigamma
+from histoweave.expression.count_glm import GeneBlock
+from histoweave.expression.depth_basis import DepthBasis
+from histoweave.expression.gamma_sums import CountTable
 
 _TOLERANCE_BETA = 1e-8
 _MOST_STEPS = 100
@@ -40,19 +47,46 @@ class OffsetModel:
     trend: np.ndarray
 
 
-def fit_offset_model(block: GeneBlock, depth: np.ndarray) -> OffsetModel:
+@dataclass(frozen=True)
+class DepthSums:
+    """What the likelihood needs of the counts of some genes, as sums over cells with the weights of `DepthBasis`.
+
+    nodes : (node,) depths; one : (node,) sums of L; rate : (gene, node) sums of (y/s) L; table : counts by size
+    Counts enter as rates y/s beside s r, since neither grows with the depth: no digits are lost on deep cells.
+    """
+
+    nodes: np.ndarray
+    one: np.ndarray
+    rate: np.ndarray
+    table: CountTable
+
+    def subset(self, genes: np.ndarray) -> "DepthSums":
+        """Sums of the genes (sorted positions)."""
+        number = np.full(len(self.rate), -1)
+        number[genes] = np.arange(len(genes))
+        return DepthSums(self.nodes, self.one, self.rate[genes], self.table.subset(number, len(genes)))
+
+
+def depth_sums(block: GeneBlock, depth: np.ndarray, basis: DepthBasis, at: np.ndarray) -> DepthSums:
+    """Sums of the genes of `block`; depth : (cell,), > 0; at : (cell, node), ``basis.at(depth)``."""
+    shape = (block.genes, block.cells)
+    rates = sparse.csr_matrix((block.count / depth[block.cell], (block.gene, block.cell)), shape=shape)
+    return DepthSums(basis.nodes, at.sum(axis=0), rates @ at, block.table)
+
+
+def fit_offset_model(block: GeneBlock, depth: np.ndarray, sums: DepthSums) -> OffsetModel:
     """Fit all genes of `block`, which share one trend of overdispersion on mean; depth : (cell,), > 0."""
     mean, variance = _moments(block)
     with np.errstate(divide="ignore", invalid="ignore"):
         rough = (variance - mean / depth.mean()) / mean**2
         intercept = np.log(block.sum(block.count / depth[block.cell]) / block.cells)
-    intercept = fit_intercept(block, depth, np.maximum(0, np.nan_to_num(rough)), start=intercept)
+    intercept = fit_intercept(sums, np.maximum(0, np.nan_to_num(rough)), start=intercept)
     with np.errstate(divide="ignore", invalid="ignore"):
         start = (variance - mean) / mean**2
     start = np.log(np.where(start > 0, start, 0.5))
-    phi = fit_overdispersion(block, depth, intercept, start=start)
+    phi = fit_overdispersion(sums, intercept, start=start)
     trend = overdispersion_trend(np.exp(intercept) * depth.mean(), phi)
-    return OffsetModel(fit_intercept(block, depth, trend, start=intercept), phi, trend)
+    return OffsetModel(fit_intercept(sums, trend, start=intercept), phi, trend)
 
 
 def _moments(block: GeneBlock) -> tuple[np.ndarray, np.ndarray]:
@@ -62,35 +96,34 @@ def _moments(block: GeneBlock) -> tuple[np.ndarray, np.ndarray]:
     return mean, (squares + zeros * mean**2) / (block.cells - 1)
 
 
-def fit_intercept(block: GeneBlock, depth: np.ndarray, phi: np.ndarray, *, start: np.ndarray) -> np.ndarray:
+def fit_intercept(sums: DepthSums, phi: np.ndarray, *, start: np.ndarray) -> np.ndarray:
     """Intercept (gene,) for given overdispersion `phi` (gene,), by Newton's method from `start`."""
     b = start.copy()
-    active, part = np.arange(block.genes), block
+    active, rate = np.arange(len(phi)), sums.rate
     for _ in range(_MOST_STEPS):
-        mu = np.exp(b[active, None]) * depth  # (gene, cell)
+        mu = np.exp(b[active, None]) * sums.nodes  # (gene, node)
         shrink = 1 / (1 + mu * phi[active, None])
+        weighted = rate * (sums.nodes * shrink)  # its sum over nodes is that of y r over cells
         mu *= shrink
-        at = part.at(shrink)
-        weight = np.einsum("gc,gc->g", mu, shrink) + phi[active] * part.sum(part.count * part.at(mu) * at)
-        step = (part.sum(part.count * at) - mu.sum(axis=1)) / weight
+        weight = (mu * shrink) @ sums.one + phi[active] * np.einsum("gk,gk->g", weighted, mu)
+        step = (weighted.sum(axis=1) - mu @ sums.one) / weight
         b[active] += step
-        stay = np.flatnonzero(np.abs(step) > _TOLERANCE_BETA)
-        if not len(stay):
+        stay = np.abs(step) > _TOLERANCE_BETA
+        if not stay.any():
             break
-        if len(stay) < len(active):
-            active, part = active[stay], part.subset(stay)
+        active, rate = active[stay], rate[stay]
     return b
 
 
-def fit_overdispersion(block: GeneBlock, depth: np.ndarray, intercept: np.ndarray, *, start: np.ndarray) -> np.ndarray:
+def fit_overdispersion(sums: DepthSums, intercept: np.ndarray, *, start: np.ndarray) -> np.ndarray:
     """Overdispersion (gene,) at the optimum of the Cox-Reid adjusted likelihood near exp(`start`), 0 if none."""
     x = np.clip(start, _LOWEST, _HIGHEST)
-    mu = np.exp(intercept)[:, None] * depth  # (gene, cell)
-    none, _ = _score(block, mu, np.full(block.genes, _NO_OVERDISPERSION))
+    mu = np.exp(intercept)[:, None] * sums.nodes  # (gene, node)
+    none, _ = _score(sums, mu, np.full(len(x), _NO_OVERDISPERSION))
     absent = none < 0
-    low, high = np.full(block.genes, _LOWEST), np.full(block.genes, _HIGHEST)
+    low, high = np.full(len(x), _LOWEST), np.full(len(x), _HIGHEST)
     active = np.flatnonzero(~absent)
-    part, mu = block.subset(active), mu[active]
+    part, mu = sums.subset(active), mu[active]
     for _ in range(_MOST_STEPS):
         score, slope = _score(part, mu, np.exp(x[active]))
         # the root lies above where the score is positive
@@ -111,21 +144,16 @@ def fit_overdispersion(block: GeneBlock, depth: np.ndarray, intercept: np.ndarra
     return np.where(absent, 0.0, np.exp(x))
 
 
-def _score(block: GeneBlock, mu: np.ndarray, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and second derivative (gene,) of the adjusted log likelihood by ln phi."""
-    product = mu * phi[:, None]  # (gene, cell)
+def _score(sums: DepthSums, mu: np.ndarray, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and second derivative (gene,) of the adjusted log likelihood by ln phi; mu : (gene, node)."""
+    product = mu * phi[:, None]
     shrink = 1 / (1 + product)
-    logs = np.log1p(product, out=product).sum(axis=1)
     w = mu * shrink
-    w1, w2 = w.sum(axis=1), np.einsum("gc,gc->g", w, w)
-    w3, wr = np.einsum("gc,gc,gc->g", w, w, w), np.einsum("gc,gc->g", w, shrink)
-    at = block.at(shrink)
-    y1, y2 = block.sum(block.count * at), block.sum(block.count * at * at)
-    a = 1 / phi[block.pair_gene]
-    gain = block.sum_pairs(digamma_gain(block.pair_count, a))
-    curve = block.sum_pairs(trigamma(a + block.pair_count) - trigamma(a))
-    inner = logs + phi * (y1 - w1) - gain
-    inner_slope = w1 + (y2 - wr) + curve / phi**2
+    logs, w1, w2, w3 = np.log1p(product) @ sums.one, w @ sums.one, w**2 @ sums.one, w**3 @ sums.one
+    weighted = sums.rate * (sums.nodes * shrink)
+    y1, y2 = weighted.sum(axis=1), np.einsum("gk,gk->g", weighted, shrink)
+    inner = logs + phi * (y1 - w1) - sums.table.digamma(phi)
+    inner_slope = w1 + y2 - (w * shrink) @ sums.one - sums.table.trigamma(phi)
     adjust = _COX_REID * phi * w2 / (w1 + _COX_REID_GUARD)
     adjust_slope = _COX_REID * (w2 / w1 + phi * (w2**2 / w1**2 - 2 * w3 / w1))
     return inner / phi + adjust, -inner / phi + inner_slope + phi * adjust_slope

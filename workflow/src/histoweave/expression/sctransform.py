@@ -28,7 +28,8 @@ from scipy import sparse
 from histoweave.errors import InputError
 from histoweave.expression.blocks import Blocks, Subset, check_depth, gather
 from histoweave.expression.count_glm import gene_block, poisson_regression, theta_ml
-from histoweave.expression.overdispersion import fit_offset_model
+from histoweave.expression.depth_basis import depth_basis
+from histoweave.expression.overdispersion import depth_sums, fit_offset_model
 from histoweave.expression.smoothing import bandwidth_sj, kernel_smooth, outliers
 
 _EPS = float(np.finfo(float).eps)
@@ -195,10 +196,11 @@ def _step1_poisson(counts: sparse.csc_matrix, depth: np.ndarray) -> dict[str, np
 
 
 def _step1_offset(counts: sparse.csc_matrix, depth: np.ndarray) -> dict[str, np.ndarray]:
-    parts = []
+    parts, basis = [], depth_basis(depth)
+    at = basis.at(depth)
     for begin in range(0, counts.shape[1], _BIN):
-        genes = np.arange(begin, min(begin + _BIN, counts.shape[1]))
-        parts.append(fit_offset_model(gene_block(counts, genes), depth))
+        block = gene_block(counts, np.arange(begin, min(begin + _BIN, counts.shape[1])))
+        parts.append(fit_offset_model(block, depth, depth_sums(block, depth, basis, at)))
     with np.errstate(divide="ignore"):
         theta = 1 / np.concatenate([part.overdispersion for part in parts])
     intercept = np.concatenate([part.intercept for part in parts])
