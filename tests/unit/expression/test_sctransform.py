@@ -3,7 +3,8 @@ import pytest
 
 from histoweave.errors import InputError
 from histoweave.expression.blocks import InMemory
-from histoweave.expression.sctransform import draw_evenly, fit, residual_blocks, residual_variance, variance_floor
+from histoweave.expression.residual_moments import residual_moments
+from histoweave.expression.sctransform import draw_evenly, fit, residual_blocks, variance_floor
 
 ALL = {"min_cells": 5, "fit_cells": None, "fit_genes": None}
 
@@ -36,7 +37,7 @@ def test_model_and_residual_variance_equal_r(version, tolerance, golden, synth_a
     for ours, theirs in [("theta", "fit_theta"), ("intercept", "fit_intercept"), ("slope", "fit_log_umi")]:
         np.testing.assert_allclose(model.table[ours], expected[theirs], rtol=1e-6)
     blocks, depth = InMemory(counts, cells=64), counts.sum(axis=1)
-    mean, variance = residual_variance(blocks, depth, model, clip=np.sqrt(len(depth)))
+    mean, variance = residual_moments(blocks, depth, model, clip=np.sqrt(len(depth)), floor=model.floor)
     np.testing.assert_allclose(variance, expected["residual_variance"], rtol=tolerance)
     np.testing.assert_allclose(mean, expected["residual_mean"], atol=1e-6)
     top = set(np.argsort(-variance, kind="stable")[:50])

@@ -46,17 +46,18 @@ class DepthBasis:
         return polynomials @ (at_nodes.T * (2 / m))
 
 
-def depth_basis(depth: np.ndarray) -> DepthBasis:
-    """Nodes for functions of ln `depth` (cell,) whose nearest singularity lies pi beside the real line.
+def depth_basis(depth: np.ndarray, *, steepness: float = 1.0) -> DepthBasis:
+    """Nodes for functions of ln `depth` (cell,) whose nearest singularity lies pi / `steepness` beside the real line.
 
-    So it is for 1/(1 + a s) with any a > 0, for its powers, and for s itself. The error falls by the factor rho per
-    node, where rho = pi/h + sqrt((pi/h)^2 + 1) is the size of the largest ellipse without a singularity.
+    With 1 that is 1/(1 + a s) for any a > 0, its powers, and s itself; with c the same of a s^c. The error falls by
+    the factor rho per node, where rho = pi/h + sqrt((pi/h)^2 + 1) is the size of the largest ellipse without a
+    singularity.
     """
     low, high = float(np.log(depth.min())), float(np.log(depth.max()))
     middle, half = (low + high) / 2, (high - low) / 2
     if half < 1e-12:
         return DepthBasis(np.array([np.exp(middle)]), middle, half)
-    m = int(np.ceil(_DIGITS / np.arcsinh(np.pi / half))) + _SPARE_NODES
+    m = int(np.ceil(_DIGITS / np.arcsinh(np.pi / (half * steepness)))) + _SPARE_NODES
     return DepthBasis(np.exp(middle + half * np.cos(_angles(m))), middle, half)
 
 

@@ -14,6 +14,7 @@ from histoweave.errors import InputError, shorten
 from histoweave.expression import pearson, sctransform, sctransform_r
 from histoweave.expression.blocks import Blocks, Subset
 from histoweave.expression.hvg import HvgSettings, dispersion, rank_by, standardised_variance
+from histoweave.expression.residual_moments import residual_moments
 from histoweave.expression.sctransform import Model, SctransformSettings
 
 _SPAN = 0.3
@@ -76,7 +77,7 @@ def score_genes(
 ) -> pd.DataFrame:
     """One row per fitted gene: the model's parameters, residual mean and variance, score, and rank by the score."""
     names = np.asarray(genes, dtype=str)[model.genes]
-    mean, variance = sctransform.residual_variance(counts, depth, model, clip=np.sqrt(counts.shape[0]))
+    mean, variance = residual_moments(counts, depth, model, clip=np.sqrt(counts.shape[0]), floor=model.floor)
     table = model.table.assign(residual_mean=mean, residual_variance=variance)
     fitted = Subset(counts, cells=None, genes=model.genes)
     if hvg.method == "residual_variance":
@@ -110,8 +111,6 @@ def centred_blocks(
         floor = sctransform.variance_floor(Subset(counts, cells=None, genes=model.genes[genes]))
     mean = np.zeros(len(genes))
     if settings.centre:
-        for _, z in sctransform.residual_blocks(counts, depth, model, genes=genes, clip=clip, floor=floor):
-            mean += z.sum(axis=0)
-        mean /= n
+        mean, _ = residual_moments(counts, depth, model.of_genes(genes), clip=clip, floor=floor)
     for rows, z in sctransform.residual_blocks(counts, depth, model, genes=genes, clip=clip, floor=floor):
         yield rows, z - mean

@@ -18,7 +18,7 @@ are drawn by our own seed; R leaves a single Poisson-like gene's theta finite by
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -84,6 +84,10 @@ class Model:
     step1: pd.DataFrame
     floor: float
 
+    def of_genes(self, rows: np.ndarray) -> "Model":
+        """Model of the genes in `rows` of the table, in that order."""
+        return replace(self, genes=self.genes[rows], table=self.table.iloc[rows])
+
 
 def fit(
     counts: Blocks,
@@ -121,7 +125,7 @@ def fit(
     fitted = _step1(step1_counts[:, chosen], step1_depth, version=version)
     step1 = pd.DataFrame({"gene": genes[chosen], **fitted, "log_mean": stats.log_mean[genes[chosen]]})
     step1 = _with_dispersion(step1, stats, version=version)
-    table = _regularise(step1, stats, genes, depth_total=_mean_depth(counts, genes), version=version)
+    table = _regularise(step1, stats, genes, version=version)
     floor = variance_floor(Subset(counts, cells=None, genes=genes)) if version == 2 else 0.0
     return Model(version, genes, table, step1, floor)
 
@@ -174,11 +178,6 @@ def _step1_counts(
     return gather(Subset(counts, cells=mask, genes=genes)).tocsc(), depth[mask]
 
 
-def _mean_depth(counts: Blocks, genes: np.ndarray) -> float:
-    total = sum(block.sum(dtype=np.float64) for _, block in Subset(counts, cells=None, genes=genes))
-    return float(total) / counts.shape[0]
-
-
 def _step1(counts: sparse.csc_matrix, depth: np.ndarray, *, version: int) -> dict[str, np.ndarray]:
     """Theta, intercept and slope of each gene alone."""
     return _step1_poisson(counts, depth) if version == 1 else _step1_offset(counts, depth)
@@ -223,9 +222,7 @@ def _with_dispersion(step1: pd.DataFrame, stats: GeneStats, *, version: int) -> 
     return step1.assign(outlier=odd | ~np.isfinite(theta) if version == 2 else odd)
 
 
-def _regularise(
-    step1: pd.DataFrame, stats: GeneStats, genes: np.ndarray, *, depth_total: float, version: int
-) -> pd.DataFrame:
+def _regularise(step1: pd.DataFrame, stats: GeneStats, genes: np.ndarray, *, version: int) -> pd.DataFrame:
     """Smooth the parameters of step 1 along the geometric mean and read them off for all genes."""
     mean, variance = stats.mean[genes], stats.variance[genes]
     poisson = (variance <= mean) | (mean < _LOW_MEAN) if version == 2 else np.zeros(len(genes), dtype=bool)
@@ -239,7 +236,7 @@ def _regularise(
     if version == 2:
         smooth[:, 2] = _LN10
         theta[poisson] = np.inf
-        smooth[poisson, 1] = np.log(mean[poisson]) - np.log(depth_total)
+        smooth[poisson, 1] = np.log(mean[poisson]) - np.log(mean.sum())  # the mean depth
     columns = {"theta": theta, "intercept": smooth[:, 1], "slope": smooth[:, 2]}
     more = {"mean": mean, "variance": variance, "log_mean": stats.log_mean[genes], "poisson": poisson}
     return pd.DataFrame(columns | more)
@@ -283,14 +280,3 @@ def _residuals(
     if floor > 0:
         np.maximum(variance, floor, out=variance)
     return np.clip((y - mu) / np.sqrt(variance), -clip, clip)
-
-
-def residual_variance(counts: Blocks, depth: np.ndarray, model: Model, *, clip: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance (gene,) of the clipped residuals of every fitted gene."""
-    n, genes = counts.shape[0], np.arange(len(model.genes))
-    total, squares = np.zeros(len(genes)), np.zeros(len(genes))
-    for _, z in residual_blocks(counts, depth, model, genes=genes, clip=clip, floor=model.floor):
-        total += z.sum(axis=0)
-        squares += np.einsum("cg,cg->g", z, z)
-    mean = total / n
-    return mean, (squares - n * mean**2) / (n - 1)
