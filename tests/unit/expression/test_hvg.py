@@ -32,3 +32,44 @@ def test_scanpy_flavours_prefer_planted_genes(flavour, draw):
     found = dispersion(InMemory(counts, cells=None), flavour=flavour)
     assert found.shape == (300,)
     assert set(np.argsort(-found)[:5]) == set(range(5))
+
+
+@pytest.mark.parametrize("flavour", ["seurat", "cell_ranger"])
+@pytest.mark.parametrize("cells", [None, 37])
+def test_dispersions_equal_scanpy(flavour, cells, synth_a):
+    import anndata as ad
+    import scanpy as sc
+
+    counts = synth_a[0][:, synth_a[0].any(axis=0)]
+    data = ad.AnnData(counts.copy())
+    sc.pp.normalize_total(data, target_sum=1e4)
+    sc.pp.log1p(data)
+    expected = sc.pp.highly_variable_genes(data, flavor=flavour, n_top_genes=50, inplace=False)["dispersions_norm"]
+    found = dispersion(InMemory(counts, cells=cells), flavour=flavour)
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+
+
+def test_a_gene_without_variance_has_no_dispersion_and_comes_last(draw):
+    counts = draw.poisson(3.0, (60, 40))
+    counts[:, 7] = 0
+    found = dispersion(InMemory(counts, cells=None), flavour="seurat")
+    assert np.isnan(found[7])
+    assert np.isfinite(np.delete(found, 7)).all()
+    assert rank_by(found, [f"g{i:02}" for i in range(40)])[7] == 40
+
+
+def test_a_constant_gene_has_no_standardised_variance(draw):
+    counts = draw.poisson(3.0, (60, 40))
+    counts[:, 3] = 2
+    found = standardised_variance(InMemory(counts, cells=None), span=0.3)
+    assert found["standardised_variance"][3] == 0
+    assert found["expected_variance"][3] == 0
+
+
+def test_variance_above_what_the_mean_explains_is_found(draw):
+    mean = draw.uniform(0.2, 20, 200)
+    counts = draw.poisson(mean, (400, 200))
+    counts[:, :5] = draw.poisson(mean[:5] * draw.gamma(0.5, 2.0, (400, 1)))
+    found = standardised_variance(InMemory(counts, cells=90), span=0.3)["standardised_variance"]
+    assert set(np.argsort(-found)[:5]) == set(range(5))
+    assert np.median(found) == pytest.approx(1, abs=0.1)

@@ -7,6 +7,7 @@ import numpy as np
 
 from histoweave import rng, steps
 from histoweave.expression import residuals
+from histoweave.expression.blocks import Kept
 from histoweave.expression.hvg import HvgSettings
 from histoweave.expression.sctransform import SctransformSettings
 from histoweave.formats.expression import COUNTS, SPATIAL_GENES, CountsFile, leave_out, read_header, write_residuals
@@ -24,11 +25,13 @@ def main(argv: Sequence[str] | None) -> None:
     hvg = steps.settings_of(HvgSettings, args.settings["hvg"])
     header = read_header(args.counts, COUNTS)
     name, spatial = str(header.uns["dataset"]), args.spatial_genes is not None
-    counts, depth = CountsFile(args.counts, memory_gb=args.settings["memory_gb"]), header.obs["depth"].to_numpy()
+    memory_gb, depth = args.settings["memory_gb"], header.obs["depth"].to_numpy()
+    file = CountsFile(args.counts, memory_gb=memory_gb)
+    counts, genes = Kept(file, most_gb=memory_gb / 4), file.genes
 
     draw = rng.generator(args.seed, "expression", "residuals", name)
-    model = residuals.fit_model(counts, depth, counts.genes, settings=settings, generator=draw)
-    table = residuals.score_genes(counts, depth, model, counts.genes, hvg=hvg)
+    model = residuals.fit_model(counts, depth, genes, settings=settings, generator=draw)
+    table = residuals.score_genes(counts, depth, model, genes, hvg=hvg)
     if spatial:
         ranked = SPATIAL_GENES.read(args.spatial_genes).set_index("gene")
         table["rank"] = ranked["rank"].where(~ranked["constant"]).reindex(table.index)
@@ -43,11 +46,11 @@ def main(argv: Sequence[str] | None) -> None:
         uns={key: header.uns[key] for key in ("dataset", "modality", "tissue", "species")},
         provenance=record,
     )
-    reasons = np.full(len(counts.genes), f"found in fewer than {settings.min_cells} cells", dtype=object)
+    reasons = np.full(len(genes), f"found in fewer than {settings.min_cells} cells", dtype=object)
     reasons[model.genes] = f"not among the {hvg.n_genes} genes of highest rank"
     reasons[model.genes[chosen]] = ""
     account = Account("expression")
-    leave_out(account, "gene", f"{name}, residuals", counts.genes, reasons)
+    leave_out(account, "gene", f"{name}, residuals", genes, reasons)
     account.write(args.ledger, provenance=record)
 
 

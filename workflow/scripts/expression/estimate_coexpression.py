@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from histoweave import steps
-from histoweave.expression.blocks import Subset, gather
+from histoweave.expression.blocks import Kept, Subset
 from histoweave.expression.cscore import CscoreSettings, EdgeSettings, cscore, upper_triangle
 from histoweave.expression.cscore_covariates import cscore_with_covariates
 from histoweave.formats import expression as files
@@ -28,9 +28,11 @@ def main(argv: Sequence[str] | None) -> None:
     record = steps.provenance("expression/estimate_coexpression", settings=args.settings, seed=args.seed, inputs=inputs)
 
     header = files.read_header(args.counts, files.COUNTS)
-    counts = files.CountsFile(args.counts, memory_gb=args.settings["memory_gb"])
+    memory_gb = args.settings["memory_gb"]
+    counts = files.CountsFile(args.counts, memory_gb=memory_gb)
     genes = files.read_header(args.residuals, files.RESIDUALS).var_names.to_numpy(dtype=str)
-    chosen = gather(Subset(counts, cells=None, genes=pd.Index(counts.genes).get_indexer(genes)))
+    chosen = Subset(counts, cells=None, genes=pd.Index(counts.genes).get_indexer(genes))
+    chosen = Kept(chosen, most_gb=memory_gb / 4)
     depth = header.obs["depth"].to_numpy()
     covariates = files.covariates_of(header.obs, settings.covariates, key="expression.cscore.covariates")
     if covariates is None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from histoweave import steps
-from histoweave.expression.blocks import Subset, depths
+from histoweave.expression.blocks import Kept, Subset, depths
 from histoweave.expression.gene_activity import Activity, PeakSettings, is_peaks, map_peaks
 from histoweave.expression.qc import QcSettings, inspect
 from histoweave.formats.expression import CountsFile, leave_out, read_annotation, write_counts
@@ -30,13 +30,13 @@ def main(argv: Sequence[str] | None) -> None:
     peaks = steps.settings_of(PeakSettings, args.settings["peaks"])
     inputs = {"data": args.data, "annotation": args.annotation}
     record = steps.provenance("expression/qc_counts", settings=args.settings, seed=args.seed, inputs=inputs)
-    file = CountsFile(args.data, memory_gb=args.settings["memory_gb"])
-    account = Account("expression")
-    counts, genes, source = file, file.genes, str(args.data)
+    memory_gb, account = args.settings["memory_gb"], Account("expression")
+    file = CountsFile(args.data, memory_gb=memory_gb)
+    counts, genes, source = Kept(file, most_gb=memory_gb / 4), file.genes, str(args.data)
     if args.annotation is not None and is_peaks(genes):
         found = map_peaks(genes, read_annotation(args.annotation), upstream_bp=peaks.upstream_bp, source=source)
         leave_out(account, "peak", args.dataset, genes, np.where(found.mapped, "", "lies in no gene"))
-        counts, genes = Activity(file, found), found.genes
+        counts, genes = Activity(counts, found), found.genes
     coords = file.coordinates() if args.modality == "spatial" else None
     who = {"cells": file.cells, "genes": genes, "coords": coords, "modality": args.modality, "source": source}
     tally, found = inspect(counts, settings=settings, **who)

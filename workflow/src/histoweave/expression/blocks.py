@@ -86,6 +86,45 @@ class Subset:
             begin += kept.shape[0]
 
 
+class Kept:
+    """Blocks of `blocks` that stay in memory after the first reading, if they take at most `most_gb`.
+
+    Methods that go through the counts several times then read and unpack the file once.
+    """
+
+    def __init__(self, blocks: Blocks, *, most_gb: float) -> None:
+        self.blocks, self.most = blocks, most_gb * 2**30
+        self._parts: list[tuple[slice, sparse.csr_matrix]] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of cells and genes."""
+        return self.blocks.shape
+
+    def __iter__(self) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+        """Yield (cells, counts) from the first cell to the last."""
+        if self._parts is not None:
+            for rows, counts in self._parts:
+                yield rows, counts.astype(np.float64)
+            return
+        parts, left = [], self.most
+        for rows, counts in self.blocks:
+            if left >= 0:
+                parts.append((rows, _packed(counts)))
+                left -= sum(array.nbytes for array in (parts[-1][1].data, counts.indices, counts.indptr))
+                if left < 0:
+                    parts.clear()
+            yield rows, counts
+        if left >= 0:
+            self._parts = parts
+
+
+def _packed(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """`counts` in half the memory, if no count is too large for that."""
+    small = counts.astype(np.float32)
+    return small if np.array_equal(small.data, counts.data) else counts
+
+
 def gather(blocks: Blocks) -> sparse.csr_matrix:
     """All of `blocks` as one CSR matrix (cell, gene)."""
     parts = [counts for _, counts in blocks]

@@ -25,7 +25,9 @@ _STEEPEST = 2.0
 _GENES_AT_ONCE = 32
 
 
-def residual_moments(counts: Blocks, depth: np.ndarray, model: Model, *, clip: float, floor: float) -> tuple[np.ndarray, np.ndarray]:
+def residual_moments(
+    counts: Blocks, depth: np.ndarray, model: Model, *, clip: float, floor: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance (ddof 1), (gene,) each, of the clipped residuals of every gene of the model.
 
     counts : (cell, gene), read once; depth : (cell,), > 0; floor : least variance V

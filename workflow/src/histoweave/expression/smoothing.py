@@ -120,18 +120,23 @@ def kernel_smooth(x: np.ndarray, y: np.ndarray, at: np.ndarray, *, bandwidth: fl
     x : (point,); y : (point, curve); at : (place,). Returns (place, curve), NaN where no point is near.
     """
     order = np.argsort(x, kind="stable")
-    x, y = x[order], y[order]
     sd = _SD_PER_BANDWIDTH * bandwidth
+    x, curves = x[order] / sd, np.column_stack([y[order], np.ones(len(x))])
     smooth = np.full((len(at), y.shape[1]), np.nan)
     places = np.argsort(at, kind="stable")
-    for part in np.array_split(places, max(1, len(places) // 256)):
-        first = np.searchsorted(x, at[part[0]] - _CUT_OFF * sd)
-        last = np.searchsorted(x, at[part[-1]] + _CUT_OFF * sd, side="right")
-        distance = np.abs(at[part, None] - x[first:last]) / sd  # (place, point)
-        weight = np.where(distance <= _CUT_OFF, np.exp(-0.5 * distance**2), 0.0)
-        total = weight.sum(axis=1)
-        near = total > 0
-        smooth[part[near]] = (weight[near] @ y[first:last]) / total[near, None]
+    for part in np.array_split(places, max(1, len(places) // 16)):
+        here = at[part] / sd
+        first = np.searchsorted(x, here[0] - _CUT_OFF)
+        last = np.searchsorted(x, here[-1] + _CUT_OFF, side="right")
+        weight = np.abs(here[:, None] - x[first:last])  # (place, point), distance in sd
+        far = weight > _CUT_OFF
+        weight *= weight
+        weight *= -0.5
+        np.exp(weight, out=weight)
+        weight[far] = 0
+        sums = weight @ curves[first:last]  # (place, curve and total weight)
+        near = sums[:, -1] > 0
+        smooth[part[near]] = sums[near, :-1] / sums[near, -1:]
     return smooth
 
 

@@ -165,7 +165,8 @@ def write_residuals(
     """Write a RESIDUALS file, dense float32, block by block."""
     with replacing(path, seal=True) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        matrix = file.create_dataset("X", shape=(len(obs), len(var)), dtype=np.float32, chunks=True, compression="gzip")
+        shape, packed = (len(obs), len(var)), {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+        matrix = file.create_dataset("X", shape=shape, dtype=np.float32, chunks=True, **packed)
         matrix.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
         for rows, values in blocks:
             matrix[rows] = values.astype(np.float32)
