@@ -56,3 +56,23 @@ def test_without_rpy2_the_message_says_what_to_do(synth_a, monkeypatch):
             n_cells=None,
             n_genes=None,
         )
+
+
+@needs_r
+def test_what_r_says_is_passed_on(synth_a):
+    counts = np.ones((30, 8))  # nothing varies
+    with pytest.raises(InputError, match=r"R's sctransform stopped: .*set expression.sctransform.engine to native"):
+        sctransform_r.fit(
+            InMemory(counts, cells=None), counts.sum(axis=1), version=1, min_cells=5, n_cells=None, n_genes=None
+        )
+
+
+@needs_r
+def test_numbers_of_cells_and_genes_reach_r(synth_a):
+    blocks, depth = InMemory(synth_a[0], cells=None), synth_a[0].sum(axis=1)
+    few, again, full = (
+        sctransform_r.fit(blocks, depth, version=2, min_cells=5, n_cells=n_cells, n_genes=n_genes).table["theta"]
+        for n_cells, n_genes in [(150, 60), (150, 60), (None, None)]
+    )
+    np.testing.assert_array_equal(few, again)
+    assert not np.allclose(few, full)

@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None) -> None:
     name, spatial = str(header.uns["dataset"]), args.spatial_genes is not None
     memory_gb, depth = args.settings["memory_gb"], header.obs["depth"].to_numpy()
     file = CountsFile(args.counts, memory_gb=memory_gb)
+    file.check_room(**residuals.held_at_once(settings))
     counts, genes = Kept(file, most_gb=memory_gb / 4), file.genes
 
     draw = rng.generator(args.seed, "expression", "residuals", name)

@@ -48,6 +48,19 @@ def fit_model(
     )
 
 
+def held_at_once(settings: SctransformSettings) -> dict[str, object]:
+    """What a fit holds in memory beside blocks: of how many ``cells`` (None: all), and ``bytes_per_count`` not zero.
+
+    ``remedy`` is what to do where that is too much.
+    """
+    if settings.engine == "r":  # the matrix here, its copy for R, and those that vst makes
+        remedy = "set expression.sctransform.engine to native"
+        return {"cells": None, "bytes_per_count": 120, "remedy": remedy}
+    remedy = "fit on fewer cells: expression.sctransform.fit_cells"
+    cells = 0 if settings.engine == "pearson" else settings.fit_cells
+    return {"cells": cells, "bytes_per_count": 36, "remedy": remedy}  # by cell in pieces, by cell, by gene
+
+
 def _fit_in_r(counts: Blocks, depth: np.ndarray, settings: SctransformSettings) -> Model:
     if not isinstance(settings.fit_genes, int | None):
         msg = "engine 'r' cannot take a list in expression.sctransform.fit_genes. Give a number or null, or use native."

@@ -48,7 +48,7 @@ def _call_r(
 ) -> pd.DataFrame:
     """theta, intercept, slope by gene position."""
     try:
-        from rpy2 import robjects
+        from rpy2 import rinterface, robjects
         from rpy2.rinterface_lib.embedded import RRuntimeError
     except (ImportError, OSError, ValueError) as error:  # rpy2 raises ValueError when it finds no R
         msg = f"engine 'r' needs R and rpy2 ({str(error).splitlines()[0]}). Run `make env-r`, or set "
@@ -58,9 +58,9 @@ def _call_r(
     try:
         function = r(_R_CODE)
         result = function(
-            robjects.IntVector((matrix.indices + 1).tolist()),
-            robjects.IntVector(matrix.indptr.tolist()),
-            robjects.FloatVector(matrix.data.tolist()),
+            rinterface.IntSexpVector.from_memoryview(memoryview((matrix.indices + 1).astype(np.int32))),
+            rinterface.IntSexpVector.from_memoryview(memoryview(matrix.indptr.astype(np.int32))),
+            rinterface.FloatSexpVector.from_memoryview(memoryview(matrix.data)),
             robjects.IntVector(list(matrix.shape)),
             "v2" if version == 2 else "v1",
             min_cells,

@@ -66,7 +66,7 @@ class CountsFile:
     """
 
     def __init__(self, path: str | Path, *, memory_gb: float) -> None:
-        self.path = Path(path)
+        self.path, self.memory_gb = Path(path), memory_gb
         try:
             check_seal(self.path)
             with h5py.File(self.path) as file:
@@ -90,6 +90,14 @@ class CountsFile:
         self.stored = matrix["data"].shape[0] if isinstance(matrix, h5py.Group) else int(np.prod(matrix.shape))
         self.shape = (len(self.obs), len(self.var))
         self.cells, self.genes = (np.asarray(names.index, dtype=str) for names in (self.obs, self.var))
+
+    def check_room(self, cells: int | None, *, bytes_per_count: int, remedy: str) -> None:
+        """Raise InputError if the counts of `cells` cells (None: all), held at once, exceed `memory_gb`."""
+        share = 1.0 if cells is None else min(1.0, cells / max(1, self.shape[0]))
+        needed = self.stored * share * bytes_per_count / 2**30
+        if needed > self.memory_gb:
+            msg = f"{self.path}: {self.stored * share:.3g} counts held at once take {needed:.3g} GB, more than "
+            raise InputError(msg + f"expression.memory_gb={self.memory_gb:g}. Raise it, or {remedy}.")
 
     def labels(self, column: str) -> np.ndarray:
         """Column of obs (cell,) as text, ``unassigned`` where empty; raises InputError if it is not there."""
