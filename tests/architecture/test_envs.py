@@ -65,3 +65,14 @@ def test_env_is_in_step_with_the_lock(stage):
     skip = {"python", "openslide", "rpy2", "r-base", "r-sctransform", "bioconductor-glmgampoi"}
     wrong = {n: (v, locked.get(n)) for n, v in ours.items() if n not in skip and locked.get(n) != v}
     assert wrong == {}
+
+
+def test_the_env_with_r_is_that_of_the_stage_and_r():
+    def of(stage: str) -> set[str]:
+        return set(env(stage)["dependencies"])
+
+    assert of("expression") < of("expression_r")
+    assert all(re.fullmatch(r"[\w.-]+ =[\w.]+", d) for d in of("expression_r"))
+    assert {"r-base", "r-sctransform", "bioconductor-glmgampoi", "rpy2"} == set(pins("expression_r")) - set(
+        pins("expression")
+    )

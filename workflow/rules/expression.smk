@@ -96,7 +96,7 @@ rule compute_residuals:
     benchmark:
         f"{RESULTS}/benchmarks/expression/compute_residuals/{{dataset}}.tsv"
     conda:
-        "../../envs/expression.yaml"
+        f"../../envs/{RESIDUALS_ENV}.yaml"
     threads: 1
     resources:
         mem_mb=grow(8000),

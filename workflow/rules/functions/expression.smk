@@ -1,4 +1,9 @@
 # Names and functions of the expression stage.
+RESIDUALS_ENV = (
+    "expression_r"
+    if config["expression"]["sctransform"]["engine"] == "r"
+    else "expression"
+)
 SPATIAL = [name for name, row in DATASETS.items() if row["modality"] == "spatial"]
 
 

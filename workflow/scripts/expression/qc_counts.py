@@ -1,5 +1,6 @@
 """Leave out the cells and genes that cannot be analysed, and say why."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from histoweave.expression.qc import QcSettings, inspect
 from histoweave.formats.expression import CountsFile, leave_out, read_annotation, write_counts
 from histoweave.formats.ledger import Account
 
+log = logging.getLogger("histoweave")
 ABOUT = ("dataset", "modality", "tissue", "species")
 
 
@@ -33,9 +35,11 @@ def main(argv: Sequence[str] | None) -> None:
     memory_gb, account = args.settings["memory_gb"], Account("expression")
     file = CountsFile(args.data, memory_gb=memory_gb)
     counts, genes, source = Kept(file, most_gb=memory_gb / 4), file.genes, str(args.data)
-    if args.annotation is not None and is_peaks(genes):
-        found = map_peaks(genes, read_annotation(args.annotation), upstream_bp=peaks.upstream_bp, source=source)
+    if args.modality == "scatac" and is_peaks(genes):
+        annotation = read_annotation(args.annotation, source=source)
+        found = map_peaks(genes, annotation, upstream_bp=peaks.upstream_bp, source=source)
         leave_out(account, "peak", args.dataset, genes, np.where(found.mapped, "", "lies in no gene"))
+        log.info("%.1f %% of %d peaks lie in no gene", 100 * np.mean(~found.mapped), len(genes))
         counts, genes = Activity(counts, found), found.genes
     coords = file.coordinates() if args.modality == "spatial" else None
     who = {"cells": file.cells, "genes": genes, "coords": coords, "modality": args.modality, "source": source}

@@ -222,8 +222,11 @@ def covariates_of(obs: pd.DataFrame, names: Sequence[str], *, key: str) -> np.nd
     return obs[list(names)].to_numpy(dtype=np.float64)
 
 
-def read_annotation(path: str | Path) -> pd.DataFrame:
-    """Read a tab-separated table of genes with at least gene, chrom, start, end, strand."""
+def read_annotation(path: str | Path | None, *, source: str) -> pd.DataFrame:
+    """Read a tab-separated table of genes with at least gene, chrom, start, end, strand, for the peaks of `source`."""
+    if path is None:
+        msg = f"{source} is given by peaks, and co-expression is between genes. Name a table of genes in "
+        raise InputError(msg + "expression.peaks.annotation, or give gene activity.")
     try:
         return pd.read_csv(path, sep="\t", dtype={"gene": str, "chrom": str, "strand": str})
     except (OSError, ValueError) as error:
