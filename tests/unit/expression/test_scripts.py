@@ -1,86 +1,11 @@
 """The stage's scripts on small files: what comes out, and one clear line for each input that cannot be used."""
 
-import importlib.util
-import json
-import sys
-from pathlib import Path
-
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
 
 from histoweave.errors import InputError
-
-ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "workflow/rules"))
-
-from hwrules.config import fill_defaults, load_schema  # noqa: E402 - after the path is set
-
-
-@pytest.fixture(scope="session")
-def config():
-    return fill_defaults({}, load_schema(ROOT / "workflow/schemas/expression.schema.yaml"))
-
-
-def main_of(rule):
-    spec = importlib.util.spec_from_file_location(rule, ROOT / f"workflow/scripts/expression/{rule}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
-
-@pytest.fixture
-def data():
-    draw = np.random.default_rng(4)
-    level = draw.gamma(1.5, 1.0, (1, 80)) * draw.gamma(4.0, 0.25, (60, 80))
-    made = ad.AnnData(sparse.csr_matrix(draw.poisson(level).astype(np.float32)))
-    made.var_names = [f"GENE{i:03}" for i in range(79)] + ["MT-CO1"]
-    made.obs_names = [f"c{i}" for i in range(60)]
-    made.obs["kind"] = np.where(np.arange(60) % 2, "T", "B")
-    made.obs["batch"] = np.arange(60) % 3
-    made.obsm["spatial"] = draw.uniform(0, 100, (60, 2))
-    return made
-
-
-class Stage:
-    """Runs the scripts of one dataset in a folder."""
-
-    def __init__(self, folder, config):
-        self.folder, self.config = folder, json.loads(json.dumps(config))
-
-    def run(self, rule, sections, *options):
-        settings = {name: self.config[name] for name in (*sections, "memory_gb")}
-        main_of(rule)(["--settings", json.dumps(settings), *map(str, options)])
-
-    def qc(self, data, *options, modality="scrna"):
-        data.write_h5ad(self.folder / "in.h5ad")
-        out = ["--out", self.folder / "counts.h5ad", "--ledger", self.folder / "qc.parquet"]
-        about = ["--dataset", "d", "--modality", modality, "--tissue", "blood"]
-        self.run("qc_counts", ("qc", "peaks"), "--data", self.folder / "in.h5ad", *about, *out, *options)
-
-    def rank(self):
-        options = ["--counts", self.folder / "counts.h5ad", "--out", self.folder / "spatial.parquet"]
-        self.run("rank_spatial_genes", ("sparkx",), *options)
-
-    def residuals(self, *options):
-        out = ["--out", self.folder / "residuals.h5ad", "--ledger", self.folder / "residuals.parquet"]
-        files = ["--counts", self.folder / "counts.h5ad", *out]
-        self.run("compute_residuals", ("sctransform", "hvg"), *files, *options)
-
-    def coexpression(self):
-        out = ["--out", self.folder / "pairs.parquet", "--genes", self.folder / "genes.parquet"]
-        files = ["--counts", self.folder / "counts.h5ad", "--residuals", self.folder / "residuals.h5ad"]
-        ledger = ["--ledger", self.folder / "pairs_ledger.parquet"]
-        self.run("estimate_coexpression", ("cscore", "edges"), *files, *out, *ledger)
-
-
-@pytest.fixture
-def stage(tmp_path, config):
-    made = Stage(tmp_path, config)
-    made.config["hvg"]["n_genes"] = 20
-    return made
 
 
 def test_single_cells_from_counts_to_pairs(stage, data, tmp_path):
@@ -165,55 +90,65 @@ def test_peaks_become_genes_and_the_unmapped_are_counted(stage, data, tmp_path):
     assert 20 < len(left_out) < 60
 
 
-def scaled(data):
-    data.X = data.X * 0.5
+def test_the_table_of_pairs_follows_the_edge_rule(stage, data, tmp_path):
+    stage.qc(data)
+    stage.residuals()
+    found = {}
+    for rule in [("p", 0.05, 0.0), ("q", 0.05, 0.0), ("p", 0.05, 0.3)]:
+        stage.config["edges"] = dict(zip(("by", "threshold", "min_correlation"), rule, strict=True))
+        stage.coexpression()
+        pairs = pd.read_parquet(tmp_path / "pairs.parquet")
+        value = pairs["p_value" if rule[0] == "p" else "q_value"]
+        assert pairs["edge"].equals((value < 0.05) & (pairs["correlation"].abs() >= rule[2]))
+        found[rule] = pairs["edge"].sum()
+    assert found["q", 0.05, 0.0] <= found["p", 0.05, 0.0]
 
 
-def negative(data):
-    data.X.data[3] = -1
-
-
-def repeated(data):
-    data.var_names = ["GENE000", *data.var_names[:-1]]
-
-
-def empty(data):
-    data.X = data.X * 0
-
-
-def mixed(data):
-    data.var_names = [*data.var_names[:40], *(f"ENSG{i:011}" for i in range(40))]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "text"),
-    [
-        (scaled, "counts are not whole numbers"),
-        (negative, "1 counts are negative"),
-        (repeated, "1 gene names stand more than once: 'GENE000'"),
-        (empty, "all 60 x 80 counts are zero"),
-        (mixed, "gene names are of mixed kinds"),
-    ],
-)
-def test_counts_that_cannot_be_used(stage, data, spoil, text):
-    spoil(data)
-    with pytest.raises(InputError, match=f"in.h5ad: .*{text}"):
+def test_memory_bounds_blocks_and_not_results(stage, data, tmp_path):
+    tables = []
+    for memory_gb in (4, 1e-4):
+        stage.config["memory_gb"] = memory_gb
+        stage.config["sctransform"]["fit_cells"] = 40
         stage.qc(data)
+        stage.residuals()
+        stage.coexpression()
+        tables.append((ad.read_h5ad(tmp_path / "residuals.h5ad"), pd.read_parquet(tmp_path / "pairs.parquet")))
+    (one, pairs), (other, same) = tables
+    assert one.var_names.tolist() == other.var_names.tolist()
+    np.testing.assert_allclose(one.X, other.X, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(pairs["statistic"], same["statistic"], rtol=1e-8, atol=1e-9)
 
 
-def test_two_cells_are_too_few(stage, data):
-    with pytest.raises(InputError, match="of 2 cells .* at least 20 cells"):
-        stage.qc(data[:2].copy())
+@pytest.mark.parametrize("method", ["seurat", "cell_ranger"])
+def test_scanpys_flavours_choose_genes(stage, data, tmp_path, method):
+    stage.config["hvg"]["method"] = method
+    stage.qc(data)
+    stage.residuals()
+    found = ad.read_h5ad(tmp_path / "residuals.h5ad").var
+    assert found["score"].is_monotonic_decreasing
+    assert found["rank"].tolist() == list(range(1, 21))
 
 
-def test_a_spatial_dataset_without_coordinates(stage, data):
-    del data.obsm["spatial"]
-    with pytest.raises(InputError, match=r"needs coordinates in obsm\['spatial'\]"):
-        stage.qc(data, modality="spatial")
+@pytest.mark.parametrize("fit_genes", [60, [f"GENE{i:03}" for i in range(50)]])
+def test_genes_of_the_fit_change_the_model(stage, data, tmp_path, fit_genes):
+    stage.qc(data)
+    theta = []
+    for value in (None, fit_genes):
+        stage.config["sctransform"]["fit_genes"] = value
+        stage.residuals()
+        theta.append(ad.read_h5ad(tmp_path / "residuals.h5ad").var["theta"])
+    both = theta[0].index.intersection(theta[1].index)
+    assert len(both) > 10
+    assert not np.allclose(theta[0][both], theta[1][both])
 
 
-def test_collinear_spots(stage, data):
-    data.obsm["spatial"] = np.column_stack([np.arange(60.0), np.arange(60.0)])
+@pytest.mark.parametrize(("pvalue", "axes"), [("exact", 3), ("davies", 2), ("davies", 3)])
+def test_spots_in_space_and_r_s_p_values(stage, data, tmp_path, pvalue, axes):
+    data.obsm["spatial"] = np.random.default_rng(0).uniform(0, 9, (60, axes))
+    stage.config["sparkx"]["pvalue"] = pvalue
     stage.qc(data, modality="spatial")
-    with pytest.raises(InputError, match="coordinates are collinear"):
-        stage.rank()
+    stage.rank()
+    table = pd.read_parquet(tmp_path / "spatial.parquet")
+    assert len([name for name in table if name.startswith("p_") and name != "p_value"]) == 11
+    assert sorted(table["rank"]) == list(range(1, len(table) + 1))
+    assert table["p_value"].between(0, 1).all()
