@@ -72,10 +72,10 @@ def decoder_auc(trained: Trained, split: Split) -> float:
     return float(np.mean(found))
 
 
-def one(graphs: list, *, seed: int, methods: list[str], published_epochs: int) -> pd.DataFrame:
+def one(graphs: list, *, seed: int, methods: list[str], epochs: dict, published_epochs: int) -> pd.DataFrame:
     """Metrics of one seed, with CPU seconds of each training."""
-    ours = sections({})
-    mlp = sections({"musegnn": {"decoder": "mlp", "tie": 0, "length": 0}})
+    ours = sections({"train": epochs})
+    mlp = sections({"train": epochs, "musegnn": {"decoder": "mlp", "tie": 0, "length": 0}})
     split = split_edges(graphs, settings=ours["held_out"], seed=seed)
     names = [graph.name for graph in graphs]
     found, more = {}, []
@@ -113,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--keep", type=Path, help="Parquet file of the rows of all calls")
+    parser.add_argument("--epochs", type=int, help="at most, of ours and of mlp; the default is the schema's")
     parser.add_argument("--published-epochs", type=int, default=2000)
     every = ["mlp", "musegnn_published", "random_per_gene", "pca", "joint_spectral"]
     parser.add_argument("--methods", nargs="*", default=every)
@@ -125,7 +126,8 @@ def main() -> None:
     rows = pd.read_parquet(args.keep) if args.keep and args.keep.exists() else pd.DataFrame({"seed": []})
     graphs = [GeneGraph(**read_graph(path)) for path in args.graphs]
     for seed in [seed for seed in args.seeds if seed not in set(rows["seed"])]:
-        made = one(graphs, seed=seed, methods=args.methods, published_epochs=args.published_epochs)
+        epochs = {"epochs": args.epochs} if args.epochs else {}
+        made = one(graphs, seed=seed, methods=args.methods, epochs=epochs, published_epochs=args.published_epochs)
         rows = pd.concat([rows, made], ignore_index=True)
         if args.keep:
             rows.to_parquet(args.keep)
