@@ -54,7 +54,7 @@ def one(number: int, genes: int, decoder: str) -> None:
 
     torch.set_num_threads(1)
     settings = MuseGnnSettings(
-        dim=32, tie=0.9, length=1.0, decoder=decoder, share="modality_tissue", attention="auto", dense_above=0.015,
+        dim=32, tie=0.9, length=1.0, decoder=decoder, share="modality_tissue", attention="auto", dense_above=0.14,
         signed=False, edge_weight=1.0, similarity=1.0, contrastive=0.01, temperature=0.07, contrastive_genes=100,
     )  # fmt: skip
     training = TrainSettings(

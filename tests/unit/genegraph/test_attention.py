@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from genegraph.planted import planted_graphs
-from histoweave.genegraph.attention import TransformerConv, neighbours_of
+from histoweave.genegraph.attention import TransformerConv, edge_attention, neighbours_of, sparse_attention
 
 
 @pytest.fixture
@@ -32,6 +32,19 @@ def test_dense_equals_sparse_with_gradients(graph):
         results.append([out.detach(), *[p.grad.clone() for p in layer.parameters()]])
     for dense, sparse in zip(*results, strict=True):
         torch.testing.assert_close(dense, sparse, atol=1e-5, rtol=1e-4)
+
+
+def test_the_compiled_loop_equals_the_one_on_tensors(graph):
+    """The latter is what a GPU does; gradients of all three inputs."""
+    near = both_ways(graph.adjacency)[1]
+    shape = (3, len(graph.genes), 5)
+    parts = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)).requires_grad_() for seed in range(3)]
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(3))
+    results = []
+    for out in (edge_attention(*parts, near), sparse_attention(*parts, near.edges)):
+        results.append([out, *torch.autograd.grad((out * weight).sum(), parts)])
+    for compiled, plain in zip(*results, strict=True):
+        torch.testing.assert_close(compiled, plain, atol=1e-5, rtol=1e-4)
 
 
 def test_equals_torch_geometric(graph):

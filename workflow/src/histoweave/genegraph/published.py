@@ -25,7 +25,7 @@ def published_model(dim: int) -> MuseGnnSettings:
         decoder="mlp",
         share="modality_tissue",
         attention="auto",
-        dense_above=0.015,
+        dense_above=0.14,
         signed=False,
         edge_weight=1.0,
         similarity=1.0,
