@@ -22,7 +22,7 @@ STAGES = {
     "genegraph": ("train_embedding", "genegraph/embedding.h5ad"),
     "survival": ("train_model", "survival/abmil_wsi/risk.parquet"),
     "evaluation": ("score_models", "evaluation/metrics.parquet"),
-    "report": ("draw_figures", "report/report.html"),
+    "report": ("draw_figures", "report/figures.parquet"),
 }
 
 
