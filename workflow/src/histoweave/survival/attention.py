@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn.functional import gelu
 
 from histoweave.survival.bags import masked_softmax
+from histoweave.survival.tile_layers import NormedTiles
 
 
 class FoldedAttention(nn.Module):
@@ -24,7 +25,7 @@ class FoldedAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor
+        self, queries: torch.Tensor, context: torch.Tensor | NormedTiles, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the attended vectors and the logits."""
         patients, tiles, hidden = context.shape
@@ -33,9 +34,12 @@ class FoldedAttention(nn.Module):
         by_head = self.key.weight.unflatten(0, (self.heads, width))  # (head, width, hidden)
         folded = torch.einsum("pghw,hwd->pghd", q, by_head) / width**0.5  # W_k folded into q
         folded = folded.flatten(1, 2).expand(patients, -1, -1)  # (patient, group*head, hidden)
-        scores = folded @ context.transpose(1, 2)  # (patient, group*head, tile)
-        weights = self.dropout(masked_softmax(scores, mask[:, None, :]))
-        pooled = (weights @ context).unflatten(1, (groups, self.heads))  # (patient, group, head, hidden)
+        if isinstance(context, NormedTiles):
+            pooled, scores = context.attended(folded, mask, self.dropout)
+        else:
+            scores = folded @ context.transpose(1, 2)  # (patient, group*head, tile)
+            pooled = self.dropout(masked_softmax(scores, mask[:, None, :])) @ context
+        pooled = pooled.unflatten(1, (groups, self.heads))  # (patient, group, head, hidden)
         by_head = self.value.weight.unflatten(0, (self.heads, width))
         values = torch.einsum("pghd,hwd->pghw", pooled, by_head).flatten(2)  # W_v after pooling
         return self.out(values), scores.unflatten(1, (groups, self.heads))

@@ -53,6 +53,7 @@ from histoweave.survival.network import (
     seeded,
 )
 from histoweave.survival.profiles import ProfileScale
+from histoweave.survival.tile_layers import embedded_and_normed, fused, hidden_and_scores
 from histoweave.survival.train import Outputs, TrainSettings, train_network
 
 NAME = "ghanet"
@@ -129,7 +130,10 @@ class AssociatingBranch(nn.Module):
     def forward(self, tiles: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return r (patient, group, hidden), reconstruction (patient, gene), m (patient, group, tile)."""
         norm = self.norms
-        context = norm[1](self.embed(tiles))  # LN2(Z), the same in both layers
+        if fused(tiles):  # LN2(Z), the same in both layers
+            context = embedded_and_normed(self.embed, norm[1], tiles)
+        else:
+            context = norm[1](self.embed(tiles))
         first, _ = self.attend(norm[0](self.tokens)[None], context, mask)  # no residual from T in layer 1
         first = self.forwards[0](norm[2](first)) + first
         second, scores = self.attend(norm[3](self.tokens + first), context, mask)
@@ -163,8 +167,12 @@ class SurvivalBranch(nn.Module):
         self, tiles: torch.Tensor, mask: torch.Tensor, r: torch.Tensor, m: torch.Tensor, top: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits (patient, bin) and hyper-attention (patient, group, tile); `top`: given hyperedges."""
-        h = self.embed(tiles)
-        e1 = masked_softmax(self.morphology(h), mask)[:, None].expand_as(m)  # (patient, group, tile)
+        if fused(tiles):
+            h, w = hidden_and_scores(self.embed, self.morphology, tiles)
+        else:
+            h = self.embed(tiles)
+            w = self.morphology(h)
+        e1 = masked_softmax(w, mask)[:, None].expand_as(m)  # (patient, group, tile)
         hyper = e1
         if self.hyper_attention:
             m = m.detach() if self.training else m  # no gradient in training, as published; whole for attributions
