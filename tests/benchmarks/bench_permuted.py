@@ -29,6 +29,9 @@ MORE = {
     "coxnet_both": {"method": "coxnet_both"},
     "meanpool_wsi": {"method": "meanpool_wsi", "set": {"hidden": 64, "training": {"epochs": 30, "patience": 8}}},
     "snn_rna": {"method": "snn_rna", "set": {"hidden": 64, "training": {"epochs": 30, "patience": 8}}},
+    "rsf_rna": {"method": "rsf_rna", "set": {"trees": 100}},
+    "survpath": {"method": "survpath", "set": {"hidden": 64, "training": {"epochs": 30, "patience": 8}}},
+    "transmil_wsi": {"method": "transmil_wsi", "set": {"hidden": 64, "training": {"epochs": 12, "patience": 4}}},
     "mcat": {"method": "mcat", "set": {"hidden": 64, "training": {"epochs": 30, "patience": 8}}},
 }
 ANNOTATED = ("blood_1", "blood_2", "tumour_1")  # the demo's single-cell datasets
@@ -89,8 +92,8 @@ def c_index(results: Path, folder: Path, model: str, settings: dict, draw: int) 
         words += ["--cells", *(results / f"expression/{name}/counts.h5ad" for name in ANNOTATED)]
     words += ["--groups", json.dumps(settings["gene_groups"]), "--model", model, "--method", spec["method"]]
     words += ["--horizons", 365, 1095, "--settings", json.dumps(own), "--seed", draw]
-    for name, file in (("risk", "risk.parquet"), ("training", "t.parquet"), ("bundle", "b"), ("ledger", "l.parquet")):
-        words += [f"--{name}", out / file]
+    for name in ("risk.parquet", "training.parquet", "reconstruction.parquet", "bundle", "ledger.parquet"):
+        words += [f"--{name.removesuffix('.parquet')}", out / name]
     with contextlib.redirect_stderr(io.StringIO()):
         script("train_model")(*words)
     risk = RISK.read(out / "risk.parquet").merge(COHORT.read(folder / "cohort.parquet"), on="patient")

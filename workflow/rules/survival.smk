@@ -1,6 +1,6 @@
 # SURVIVAL: risk per patient, fold and model.
 # IN    patients table, slides/qc.parquet + slides/features/, bulk expression, genegraph/gene_embedding.parquet, modules
-# OUT   survival/cohort.parquet, folds.parquet, {model}/risk.parquet, {model}/training.parquet, {model}/bundle/
+# OUT   survival/cohort.parquet, folds.parquet, {model}/risk.parquet, training.parquet, reconstruction.parquet, bundle/
 # STEPS assemble_cohort -> who is analysed; split_folds -> roles; train_model -> each model fitted on every fold;
 #       explanations and predictions: further/survival.smk
 include: "functions/survival.smk"
@@ -97,6 +97,7 @@ rule train_model:
     output:
         risk=f"{SURVIVAL}/{{model}}/risk.parquet",
         training=f"{SURVIVAL}/{{model}}/training.parquet",
+        reconstruction=f"{SURVIVAL}/{{model}}/reconstruction.parquet",
         bundle=directory(f"{SURVIVAL}/{{model}}/bundle"),
         ledger=f"{RESULTS}/ledger/survival/train_model.{{model}}.parquet",
     log:
@@ -125,7 +126,8 @@ rule train_model:
         " --families {input.families:q} --covariates {params.covariates:q} --groups {params.groups:q}"
         " --model {wildcards.model:q} --horizons {params.horizons:q}"
         " --settings {params.settings:q} --seed {params.seed:q} --device {params.device:q}"
-        " --risk {output.risk:q} --training {output.training:q} --bundle {output.bundle:q}"
+        " --risk {output.risk:q} --training {output.training:q}"
+        " --reconstruction {output.reconstruction:q} --bundle {output.bundle:q}"
         " --ledger {output.ledger:q} > {log:q} 2>&1"
 
 

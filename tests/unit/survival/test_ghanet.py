@@ -6,7 +6,7 @@ from unit.survival.people import make_patients, training
 from unit.survival.test_models import GHANET, GROUPS
 
 from histoweave.errors import InputError
-from histoweave.survival import ghanet
+from histoweave.survival import ghanet, tile_layers
 from histoweave.survival.attention import FoldedAttention
 from histoweave.survival.bags import Batch
 from histoweave.survival.gene_groups import GateSettings
@@ -60,6 +60,22 @@ def test_folded_attention_has_the_same_gradient():
         attend(queries, context, mask)[0].square().sum().backward()
         grads.append(torch.cat([p.grad.flatten() for p in module.parameters()]))
     torch.testing.assert_close(*grads, atol=1e-10, rtol=1e-8)
+
+
+def test_large_bags_take_fused_layers_with_the_same_result(monkeypatch):
+    torch.manual_seed(0)
+    network = Ghanet(SHAPE).double().eval()
+    batch = batch_of([30, 12])
+    batch = Batch(batch.tiles.double(), batch.mask, {}, batch.time_days, batch.event)
+    made = []
+    for least in (10**9, 0):
+        monkeypatch.setattr(tile_layers, "_LEAST_TILES", least)
+        network.zero_grad()
+        outputs = network(batch)
+        (outputs["logits"].square().sum() + outputs["reconstruction"].square().sum()).backward()
+        made.append([*outputs.values(), network.attention(batch), *(p.grad for p in network.parameters())])
+    for one, other in zip(*made, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-8)
 
 
 def test_top_tiles_takes_the_share_and_one_at_least():
@@ -167,7 +183,7 @@ def test_gated_genes_stand_in_the_bundle():
     context = Context(1, ("g", "0", "0"), gene_groups=GROUPS)
     fitted = ghanet.fit(people.subset(range(45)), people.subset(range(45, 60)), settings=settings, context=context)
     _, meta = fitted.state()
-    assert len(meta["genes"]) == 4
+    assert len(meta["targets"]["genes"]) == 4
     assert meta["shape"]["group_sizes"] == (2, 2)
     assert fitted.predict(people, [365]).more["reconstruction"].shape == (60, 4)
 

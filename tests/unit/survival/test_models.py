@@ -16,7 +16,10 @@ from histoweave.survival import (
     mcat,
     meanpool_wsi,
     registry,
+    rsf_rna,
     snn_rna,
+    survpath,
+    transmil_wsi,
 )
 from histoweave.survival.concordance import concordance
 from histoweave.survival.gene_groups import GateSettings
@@ -40,6 +43,12 @@ CASES = {
     "meanpool_wsi": (meanpool_wsi.MeanpoolSettings(16, 0.1, 5.0, "efron", training()), 0.62),
     "snn_rna": (snn_rna.SnnSettings(0, 16, 0.1, 5.0, "efron", training()), 0.58),
     "mcat": (mcat.McatSettings(16, 2, 0.1, 5.0, 5.0, "efron", training(learning_rate=0.003)), 0.58),
+    "rsf_rna": (rsf_rna.RsfSettings(0, 10.0, 60, 8, "all"), 0.58),
+    "survpath": (survpath.SurvpathSettings(16, 8, 0.1, 5.0, 5.0, "efron", training(learning_rate=0.003)), 0.58),
+    "transmil_wsi": (
+        transmil_wsi.TransmilSettings(8, 2, 4, 0.1, 5.0, "efron", training(epochs=8, learning_rate=0.003)),
+        0.58,
+    ),
     "late_fusion": (
         late_fusion.LateFusionSettings(
             abmil_wsi.AbmilSettings(16, 8, 0.1, 5.0, "efron", training()),
@@ -48,8 +57,10 @@ CASES = {
         0.68,
     ),
 }
-SLIDES_ONLY = {"coxnet_slide", "abmil_wsi", "meanpool_wsi", "ghanet"}
-NEURAL = {"abmil_wsi", "meanpool_wsi", "snn_rna", "mcat", "ghanet"}
+SLIDES_ONLY = {"coxnet_slide", "abmil_wsi", "meanpool_wsi", "transmil_wsi", "ghanet"}
+BOTH = {"coxnet_both", "mcat", "survpath"}
+NEURAL = {"abmil_wsi", "meanpool_wsi", "transmil_wsi", "snn_rna", "mcat", "survpath", "ghanet"}
+AVERAGED = {"ghanet", "rsf_rna"}  # their risk orders the mean of the curve, not each horizon
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -74,7 +85,7 @@ def test_curves_agree_with_risks(case):
     assert made.survival.shape == (180, 3)
     assert (np.diff(made.survival, axis=1) <= 1e-12).all()
     order = np.argsort(made.risk)
-    if case[0] != "ghanet":  # risks of a discrete-time model order the mean survival, not each horizon
+    if case[0] not in AVERAGED:
         assert (np.diff(made.survival[order, 1]) <= 1e-6).all()
     assert np.corrcoef(made.risk, made.survival[:, 1])[0, 1] < -0.5
 
@@ -112,7 +123,7 @@ def test_patients_without_what_is_needed_are_named(case):
     name, *_, fitted, _ = case
     if name in ("cox_clinical", "late_fusion"):
         return
-    what = "slide" if name in SLIDES_ONLY | {"coxnet_both", "mcat"} else "expression"
+    what = "slide" if name in SLIDES_ONLY | BOTH else "expression"
     lacking = make_patients(10, missing=[(4, what)])
     with pytest.raises(InputError, match=f"{name}: 1 of 10 patients have no {what} data: 'P004'"):
         fitted.predict(lacking, [365])
@@ -151,3 +162,7 @@ def test_late_fusion_takes_what_a_patient_has():
 def test_unknown_method():
     with pytest.raises(InputError, match="survival method 'magic' is unknown"):
         registry.method_module("magic")
+
+
+def test_every_method_is_tested_here():
+    assert set(registry.METHODS) - set(CASES) == {"path_gptomic"}, "path_gptomic has a file of its own"

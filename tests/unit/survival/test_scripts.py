@@ -118,6 +118,7 @@ def train(folder, model, changes, *more):
         "--expression", folder / "expression.h5ad", "--covariates", "age", "sex", "--groups", json.dumps(groups),
         "--model", model, "--method", model, "--horizons", *HORIZONS, "--settings",
         settings_of_schema(model, **changes), "--risk", out / "risk.parquet", "--training", out / "training.parquet",
+        "--reconstruction", out / "reconstruction.parquet",
         "--bundle", out / "bundle", "--ledger", out / "ledger.parquet", *more,
     )  # fmt: skip
 

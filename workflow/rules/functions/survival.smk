@@ -16,6 +16,7 @@ TAKES = {
     "path_gptomic": {"gene_embedding", "cells"},
     "ghanet": {"modules"},
     "mcat": {"modules"},
+    "survpath": {"modules"},
 }
 
 

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--horizons", type=int, nargs="+", required=True, help="days")
     parser.add_argument("--groups", type=json.loads, required=True, help="JSON of survival.gene_groups")
     parser.add_argument("--device", default="auto")
-    for name in ("folds", "risk", "training", "bundle", "ledger"):
+    for name in ("folds", "risk", "training", "reconstruction", "bundle", "ledger"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--checkpoints", type=Path, help="folder from which a killed job goes on; emptied at the end")
     args = parser.parse_args(argv)

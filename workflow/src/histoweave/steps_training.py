@@ -1,4 +1,4 @@
-"""What training leaves behind: finished folds while it runs; then risks, training curves and the bundle."""
+"""What training leaves behind: finished folds while it runs; then risks, other tables and the bundle."""
 
 import argparse
 import hashlib
@@ -12,7 +12,7 @@ from histoweave.formats.bags import SlideBags
 from histoweave.formats.bundle import FoldState, write_bundle
 from histoweave.formats.files import fingerprint
 from histoweave.formats.fold_results import FoldStore, KeptFold
-from histoweave.formats.survival import RISK, TRAINING
+from histoweave.formats.survival import RECONSTRUCTION, RISK, TRAINING
 from histoweave.survival.crossfit import FoldResult
 
 
@@ -38,7 +38,8 @@ def finished(store: FoldStore, number: tuple[int, int], make: Callable[[], FoldR
 
 
 def _kept(result: FoldResult) -> KeptFold:
-    own = {name: getattr(result, name) for name in ("repeat", "fold", "risk", "training", "train_risk", "left_out")}
+    names = ("repeat", "fold", "risk", "training", "reconstruction", "train_risk", "left_out")
+    own = {name: getattr(result, name) for name in names}
     tensors, meta = result.fitted.state()
     return KeptFold(**own, tensors=tensors, meta=meta)
 
@@ -52,8 +53,9 @@ def write_trained(
     record: dict,
 ) -> None:
     """Write the results of all folds to the paths in `args`; needs : what `predict` must be given."""
-    RISK.write(pd.concat([r.risk for r in results], ignore_index=True), args.risk, provenance=record)
-    TRAINING.write(pd.concat([r.training for r in results], ignore_index=True), args.training, provenance=record)
+    for kind, name in ((RISK, "risk"), (TRAINING, "training"), (RECONSTRUCTION, "reconstruction")):
+        table = pd.concat([getattr(result, name) for result in results], ignore_index=True)
+        kind.write(table, getattr(args, name), provenance=record)
     header = {
         "method": args.method,
         "needs": sorted(needs),

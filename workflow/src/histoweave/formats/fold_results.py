@@ -15,12 +15,12 @@ import pandas as pd
 
 from histoweave.formats.files import replacing
 
-_TABLES = ("risk", "training")
+_TABLES = ("risk", "training", "reconstruction")
 
 
 @dataclass(frozen=True)
 class KeptFold:
-    """A finished fold: tables ``risk`` and ``training``, what its fitted model's ``state`` gave, and who was left out.
+    """A finished fold: tables ``risk``, ``training``, ``reconstruction``, what its fitted model's ``state`` gave, and who was left out.
 
     train_risk : sorted risks of its training part; left_out : (part, patients in the part, names, reason)
     """
@@ -29,6 +29,7 @@ class KeptFold:
     fold: int
     risk: pd.DataFrame
     training: pd.DataFrame
+    reconstruction: pd.DataFrame
     tensors: Mapping[str, np.ndarray]
     meta: Mapping
     train_risk: np.ndarray

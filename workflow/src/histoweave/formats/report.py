@@ -52,6 +52,7 @@ TABLES: Mapping[str, tuple[str, TableKind]] = {
 MODEL_TABLES: Mapping[str, tuple[str, TableKind]] = {
     "risk": ("survival/{}/risk.parquet", survival.RISK),
     "training": ("survival/{}/training.parquet", survival.TRAINING),
+    "reconstruction": ("survival/{}/reconstruction.parquet", survival.RECONSTRUCTION),
     "attention": ("survival/{}/attention.parquet", survival.ATTENTION),
     "attributions": ("survival/{}/attributions.parquet", explained.ATTRIBUTIONS),
     "attribution_checks": ("survival/{}/attribution_checks.parquet", explained.CHECKS),

@@ -41,6 +41,22 @@ TRAINING = TableKind(
 )
 """Training curves: loss and c-index per epoch, and what else a method watches."""
 
+RECONSTRUCTION = TableKind(
+    "reconstruction",
+    1,
+    {
+        "repeat": "int",
+        "fold": "int",
+        "group": "str",
+        "genes": "int",
+        "patients": "int",
+        "r_group": "float",
+        "r_gene": "float",
+    },
+)
+"""Expression of gene groups predicted from slides, against the test patients' own: Pearson r of the group's mean over
+genes (``r_group``) and the median over its genes (``r_gene``); no rows for models that do not predict expression."""
+
 ATTENTION = TableKind(
     "attention",
     1,

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from histoweave.survival.bags import AttentionPooling, Batch, FeatureScale, GatedAttention
+from histoweave.survival.bags import AttentionPooling, Batch, GatedAttention
 from histoweave.survival.interface import SLIDE, Context, Patients
-from histoweave.survival.network import NetworkFitted, fit_cox_network, no_vectors, restored_network, seeded
+from histoweave.survival.network import NetworkFitted, fit_slide_network, no_vectors, restored_network
 from histoweave.survival.train import Outputs, TrainSettings
 
 NAME = "abmil_wsi"
@@ -67,22 +67,8 @@ class Abmil(nn.Module):
 
 def fit(train: Patients, validation: Patients, *, settings: AbmilSettings, context: Context) -> NetworkFitted:
     """Train; the inner validation part picks the epoch."""
-    train.require(NEEDS_TRAIN, method=NAME)
-    widths = {"hidden": settings.hidden, "attention": settings.attention, "dropout": settings.dropout}
-    sizes = {**widths, "n_features": len(train.feature_names)}
-    return fit_cox_network(
-        NAME,
-        NEEDS_PREDICT,
-        seeded(Abmil, context, **sizes),
-        (train, validation),
-        scale=FeatureScale.fitted(train.bags, clip=settings.clip),
-        vectors=no_vectors,
-        ties=settings.ties,
-        training=settings.training,
-        context=context,
-        meta={"sizes": sizes},
-        arrays={},
-    )
+    sizes = {name: getattr(settings, name) for name in ("hidden", "attention", "dropout")}
+    return fit_slide_network(NAME, Abmil, sizes, (train, validation), settings=settings, context=context)
 
 
 def restore(tensors: dict[str, np.ndarray], meta: dict) -> NetworkFitted:

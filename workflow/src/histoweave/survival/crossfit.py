@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from histoweave.errors import InputError, shorten
-from histoweave.survival.interface import Context, Fitted, Needs, Patients
+from histoweave.survival.interface import Context, Fitted, Needs, Patients, Prediction
+from histoweave.survival.reconstruction import COLUMNS, group_correlations
 from histoweave.survival.registry import needs_of
 
 MakeContext = Callable[[int, int], Context]
@@ -19,6 +20,7 @@ class FoldResult:
     """One fold: out-of-fold risks, training curves, the fitted model, its training risks, and who was left out.
 
     risk : ``patient, repeat, fold, risk, train_median, survival_<days>``; training : the curves
+    reconstruction : how well expression is predicted, see `group_correlations`; no rows if the method does not
     left_out : (part, patients in the part, names left out, reason)
     """
 
@@ -26,6 +28,7 @@ class FoldResult:
     fold: int
     risk: pd.DataFrame
     training: pd.DataFrame
+    reconstruction: pd.DataFrame
     fitted: Fitted
     train_risk: np.ndarray
     left_out: list[tuple[str, int, list[str], str]]
@@ -62,7 +65,17 @@ def fit_fold(
     training = pd.DataFrame(list(fitted.history), columns=["epoch", "part", "quantity", "value"])
     training.insert(0, "fold", fold)
     training.insert(0, "repeat", repeat)
-    return FoldResult(repeat, fold, frame, training, fitted, train_risk, left_out)
+    quality = _reconstruction(fitted, prediction, parts["test"]).assign(repeat=repeat, fold=fold)
+    return FoldResult(repeat, fold, frame, training, quality, fitted, train_risk, left_out)
+
+
+def _reconstruction(fitted: Fitted, prediction: Prediction, test: Patients) -> pd.DataFrame:
+    truth = getattr(fitted, "truth", None)
+    if truth is None:
+        return pd.DataFrame(columns=list(COLUMNS))
+    sizes = fitted.meta["shape"]["group_sizes"]
+    predicted = prediction.more["reconstruction"]
+    return group_correlations(predicted, truth(test), groups=fitted.meta["groups"], sizes=sizes)
 
 
 def _parts(patients: Patients, roles: pd.DataFrame, needs: Needs) -> tuple[dict[str, Patients], list]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy import stats
 
 from histoweave.errors import InputError, shorten
 from histoweave.survival.interface import EXPRESSION, Patients
@@ -75,6 +74,8 @@ def gate(
     Early death: an event before the median event time. Long survivor: followed beyond it. Others are not used.
     Returns per group the chosen columns, rising; never empty.
     """
+    from scipy import stats  # tens of MB that prediction never needs
+
     if settings.rule == "none":
         return [np.sort(columns) for columns in members]
     event, time = np.asarray(event) > 0, np.asarray(time, dtype=float)

@@ -28,7 +28,8 @@ Deviations, each for a reason:
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -255,23 +256,33 @@ class GhanetLoss:
 class Targets:
     """What the training part teaches about the targets.
 
-    bins : of time; profile : scale of the genes; columns : (gene,) columns of `profile`, group after group
+    bins : of time; profile : scale of all genes; columns : (gene,) gated columns of it, group after group
     group_sizes : genes per group; groups : their names
     """
 
     bins: TimeBins
-    profile: ProfileScale | None
+    profile: ProfileScale
     columns: np.ndarray
     group_sizes: tuple[int, ...]
     groups: tuple[str, ...]
 
+    @property
+    def chosen(self) -> ProfileScale:
+        """Scale of the gated genes alone, group after group."""
+        genes = tuple(self.profile.genes[column] for column in self.columns)
+        mean, sd = self.profile.mean[self.columns], self.profile.sd[self.columns]
+        return replace(self.profile, genes=genes, mean=mean, sd=sd)
+
     def vectors(self, patients: Patients) -> dict[str, np.ndarray]:
         """``time_bin`` (patient,) and ``expression`` (patient, gene); rows of NaN without expression."""
-        if self.profile is None or patients.expression is None:
-            expression = np.full((len(patients), len(self.columns)), np.nan)
-        else:
-            expression = self.profile(patients.expression, patients.genes, patients.expression_scale)[:, self.columns]
-        return {"time_bin": self.bins.assign(patients.time_days), "expression": expression}
+        return {"time_bin": self.bins.assign(patients.time_days), "expression": expression_of(self.chosen, patients)}
+
+
+def expression_of(scale: ProfileScale, patients: Patients) -> np.ndarray:
+    """(patient, gene) of the genes of `scale`, standardised and clipped; rows of NaN without expression."""
+    if patients.expression is None:
+        return np.full((len(patients), len(scale.genes)), np.nan)
+    return scale(patients.expression, patients.genes, patients.expression_scale)
 
 
 def learned_targets(train: Patients, *, settings: GhanetSettings, context: Context) -> Targets:
@@ -307,18 +318,15 @@ def fit(train: Patients, validation: Patients, *, settings: GhanetSettings, cont
     loss = GhanetLoss(settings.reconstruction_weight, targets.group_sizes)
     judge = GhanetLoss(0.0, targets.group_sizes)
     history = train_network(network, *sources, loss=loss, judge=judge, settings=settings.training, context=context)
+    arrays, profile = targets.chosen.state("targets")
     meta = {
         "shape": asdict(shape),
         "groups": list(targets.groups),
-        "genes": [targets.profile.genes[column] for column in targets.columns],
+        "targets": profile,
         "training": asdict(settings.training),
     }
-    gate_arrays = {
-        "targets.mean": targets.profile.mean[targets.columns],
-        "targets.sd": targets.profile.sd[targets.columns],
-    }
     curve = BinCurve(targets.bins)
-    return _fitted(network, scale, settings.training, curve, meta, gate_arrays, device=context.device, history=history)
+    return _fitted(network, scale, settings.training, curve, meta, arrays, device=context.device, history=history)
 
 
 _SHARED = ("hidden", "heads", "feed_forward", "dropout", "top_share", "hyper_attention")
@@ -335,7 +343,9 @@ def _fitted(
     device: object,
     history: list[dict],
 ) -> NetworkFitted:
+    chosen = ProfileScale.restored(arrays, meta["targets"], "targets")
     shown = {"arrays": arrays, "more": ("reconstruction",), "history": history}
+    shown["truth"] = partial(expression_of, chosen)
     return NetworkFitted(NAME, NEEDS_PREDICT, network, scale, no_vectors, training, curve, device, meta, **shown)
 
 

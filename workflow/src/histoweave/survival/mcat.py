@@ -13,8 +13,9 @@ Deviations: a Cox loss in place of the discrete likelihood, so that all peers sh
 (see `attention`), without bias and with four heads; groups may be any number; expression alone, no mutations.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -50,6 +51,21 @@ class McatSettings:
 
 
 Settings = McatSettings
+SIZES = ("hidden", "heads", "dropout")
+
+
+class GroupTokens(nn.Module):
+    """One self-normalising network per gene group: expression (patient, gene) -> (patient, group, hidden)."""
+
+    def __init__(self, members: list[list[int]], hidden: int, *, dropout: float) -> None:
+        super().__init__()
+        self.members = [torch.tensor(columns) for columns in members]
+        self.networks = nn.ModuleList(snn_layers(len(columns), hidden, dropout=dropout) for columns in members)
+
+    def forward(self, expression: torch.Tensor) -> torch.Tensor:
+        """Return the tokens."""
+        pairs = zip(self.networks, self.members, strict=True)
+        return torch.stack([net(expression[:, columns.to(expression.device)]) for net, columns in pairs], dim=1)
 
 
 class Mcat(nn.Module):
@@ -57,9 +73,8 @@ class Mcat(nn.Module):
 
     def __init__(self, n_features: int, members: list[list[int]], *, hidden: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.members = [torch.tensor(columns) for columns in members]
         self.embed = nn.Sequential(nn.Linear(n_features, hidden), nn.ReLU(), nn.Dropout(dropout))
-        self.genes = nn.ModuleList(snn_layers(len(columns), hidden, dropout=dropout) for columns in members)
+        self.tokens = GroupTokens(members, hidden, dropout=dropout)
         self.ask = FoldedAttention(hidden, heads, dropout=0.0)
         layer = {"dim_feedforward": 2 * hidden, "dropout": dropout, "batch_first": True}
         self.mix = nn.ModuleList(
@@ -71,9 +86,7 @@ class Mcat(nn.Module):
 
     def asked(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return g and asked (patient, group, hidden), and logits (patient, group, head, tile)."""
-        x = batch.vectors["expression"]
-        parts = [net(x[:, columns.to(x.device)]) for net, columns in zip(self.genes, self.members, strict=True)]
-        g = torch.stack(parts, dim=1)
+        g = self.tokens(batch.vectors["expression"])
         return g, *self.ask(g, self.embed(batch.tiles), batch.mask)
 
     def forward(self, batch: Batch) -> Outputs:
@@ -93,30 +106,51 @@ class Mcat(nn.Module):
 
 def fit(train: Patients, validation: Patients, *, settings: McatSettings, context: Context) -> NetworkFitted:
     """Train; the inner validation part picks the epoch."""
-    train.require(NEEDS_TRAIN, method=NAME)
-    scale, members = group_columns(train, context.gene_groups, clip=settings.expression_clip, method=NAME)
-    sizes = {
+    return fit_group_network(NAME, Mcat, SIZES, (train, validation), settings=settings, context=context)
+
+
+def restore(tensors: dict[str, np.ndarray], meta: dict) -> NetworkFitted:
+    """Inverse of ``state``."""
+    return restore_group_network(NAME, Mcat, tensors, meta)
+
+
+def fit_group_network(
+    name: str,
+    kind: type[nn.Module],
+    sizes: Sequence[str],
+    parts: Sequence[Patients],
+    *,
+    settings: Any,
+    context: Context,
+) -> NetworkFitted:
+    """Train a network of the class `kind` on tiles and gene groups; sizes : settings that its constructor takes."""
+    train = parts[0]
+    train.require(NEEDS_TRAIN, method=name)
+    scale, members = group_columns(train, context.gene_groups, clip=settings.expression_clip, method=name)
+    widths = {
         "n_features": len(train.feature_names),
         "members": [columns.tolist() for columns in members.values()],
-        **{name: getattr(settings, name) for name in ("hidden", "heads", "dropout")},
+        **{size: getattr(settings, size) for size in sizes},
     }
     arrays, profile = scale.state("genes")
     return fit_cox_network(
-        NAME,
+        name,
         NEEDS_PREDICT,
-        seeded(Mcat, context, **sizes),
-        (train, validation),
+        seeded(kind, context, **widths),
+        parts,
         scale=FeatureScale.fitted(train.bags, clip=settings.clip),
         vectors=profile_vectors(scale),
         ties=settings.ties,
         training=settings.training,
         context=context,
-        meta={"sizes": sizes, "profile": profile, "gene_groups": list(members)},
+        meta={"sizes": widths, "profile": profile, "gene_groups": list(members)},
         arrays=arrays,
     )
 
 
-def restore(tensors: dict[str, np.ndarray], meta: dict) -> NetworkFitted:
-    """Inverse of ``state``."""
+def restore_group_network(
+    name: str, kind: type[nn.Module], tensors: dict[str, np.ndarray], meta: dict
+) -> NetworkFitted:
+    """Inverse of the ``state`` of what `fit_group_network` gives."""
     scale = ProfileScale.restored(tensors, meta["profile"], "genes")
-    return restored_network(NAME, NEEDS_PREDICT, Mcat(**meta["sizes"]), profile_vectors(scale), tensors, meta)
+    return restored_network(name, NEEDS_PREDICT, kind(**meta["sizes"]), profile_vectors(scale), tensors, meta)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from histoweave.survival.bags import Batch, FeatureScale
+from histoweave.survival.bags import Batch
 from histoweave.survival.interface import SLIDE, Context, Patients
-from histoweave.survival.network import NetworkFitted, fit_cox_network, no_vectors, restored_network, seeded
+from histoweave.survival.network import NetworkFitted, fit_slide_network, no_vectors, restored_network
 from histoweave.survival.train import Outputs, TrainSettings
 
 NAME = "meanpool_wsi"
@@ -60,21 +60,8 @@ class Meanpool(nn.Module):
 
 def fit(train: Patients, validation: Patients, *, settings: MeanpoolSettings, context: Context) -> NetworkFitted:
     """Train; the inner validation part picks the epoch."""
-    train.require(NEEDS_TRAIN, method=NAME)
-    sizes = {"n_features": len(train.feature_names), "hidden": settings.hidden, "dropout": settings.dropout}
-    return fit_cox_network(
-        NAME,
-        NEEDS_PREDICT,
-        seeded(Meanpool, context, **sizes),
-        (train, validation),
-        scale=FeatureScale.fitted(train.bags, clip=settings.clip),
-        vectors=no_vectors,
-        ties=settings.ties,
-        training=settings.training,
-        context=context,
-        meta={"sizes": sizes},
-        arrays={},
-    )
+    sizes = {name: getattr(settings, name) for name in ("hidden", "dropout")}
+    return fit_slide_network(NAME, Meanpool, sizes, (train, validation), settings=settings, context=context)
 
 
 def restore(tensors: dict[str, np.ndarray], meta: dict) -> NetworkFitted:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ from histoweave.rng import derive_seed
 from histoweave.survival.bags import Batch, BatchSource, FeatureScale
 from histoweave.survival.baseline import Baseline
 from histoweave.survival.discrete import TimeBins
-from histoweave.survival.interface import Context, Patients, Prediction
+from histoweave.survival.interface import SLIDE, Context, Patients, Prediction
 from histoweave.survival.losses import cox_loss
 from histoweave.survival.train import Outputs, TrainSettings, outputs_of, train_network
 
 Vectors = Callable[[Patients], Mapping[str, np.ndarray]]
+_SLIDES = frozenset({SLIDE})
 
 
 class Curve(Protocol):
@@ -76,6 +77,7 @@ class NetworkFitted:
     method, needs : name and what a patient must have; network : in evaluation mode
     scale : of tile features, None = the network sees no tiles; vectors : patients -> further inputs
     more : outputs that go into ``Prediction.more``; meta : what `restore` of the method needs besides
+    truth : patients -> (patient, gene) of what the output ``reconstruction`` predicts, rows of NaN where unknown
     """
 
     method: str
@@ -90,6 +92,7 @@ class NetworkFitted:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     more: tuple[str, ...] = ()
     history: Sequence[Mapping] = field(default_factory=list)
+    truth: Callable[[Patients], np.ndarray] | None = None
 
     def source(self, patients: Patients) -> BatchSource:
         """Batches of `patients` as the network takes them."""
@@ -198,6 +201,34 @@ def fit_cox_network(
     meta = {**meta, "training": asdict(training)}
     shown = {"arrays": arrays, "history": history}
     return NetworkFitted(method, needs, network, scale, vectors, training, curve, context.device, meta, **shown)
+
+
+def fit_slide_network(
+    method: str,
+    kind: type[nn.Module],
+    sizes: Mapping[str, object],
+    parts: Sequence[Patients],
+    *,
+    settings: Any,
+    context: Context,
+) -> NetworkFitted:
+    """Train a network of the class `kind` on tiles alone; sizes : what its constructor takes besides `n_features`."""
+    train = parts[0]
+    train.require(_SLIDES, method=method)
+    sizes = {**sizes, "n_features": len(train.feature_names)}
+    return fit_cox_network(
+        method,
+        _SLIDES,
+        seeded(kind, context, **sizes),
+        parts,
+        scale=FeatureScale.fitted(train.bags, clip=settings.clip),
+        vectors=no_vectors,
+        ties=settings.ties,
+        training=settings.training,
+        context=context,
+        meta={"sizes": sizes},
+        arrays={},
+    )
 
 
 def restored_network(

@@ -11,16 +11,19 @@ METHODS = (
     "coxnet_rna",
     "coxnet_slide",
     "coxnet_both",
+    "rsf_rna",
     "abmil_wsi",
     "meanpool_wsi",
+    "transmil_wsi",
     "snn_rna",
     "late_fusion",
     "mcat",
+    "survpath",
     "ghanet",
     "path_gptomic",
 )
 
-WITHOUT_NETWORK = frozenset({"cox_clinical", "coxnet_rna", "coxnet_slide", "coxnet_both"})
+WITHOUT_NETWORK = frozenset({"cox_clinical", "coxnet_rna", "coxnet_slide", "coxnet_both", "rsf_rna"})
 
 
 def method_module(name: str) -> ModuleType:

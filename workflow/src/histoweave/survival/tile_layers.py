@@ -9,7 +9,7 @@ stands as several modules in a model's file, and recompute in the backward pass 
   inverse SD are kept (`NormedTiles`);
 * the scores of gated attention come out with the embedding, while a chunk is still in the cache.
 
-The results are those of the plain modules up to rounding; tests compare values and gradients. Under autocast models
+The results are those of the plain modules up to rounding; tests compare values and gradients. Small bags and autocast
 take the plain modules.
 """
 
@@ -21,13 +21,17 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 _CHUNK = 2048  # rows; what a chunk makes stays in the cache of a CPU
+_LEAST_TILES = 256
 _WORDS = 2**16
 _LARGE_NEGATIVE = -1e9
 
 
 def fused(tiles: torch.Tensor) -> bool:
-    """Whether the layers here are used for `tiles`: not where autocast picks the precision of each operation."""
-    return not torch.is_autocast_enabled(tiles.device.type)
+    """Whether the layers here are used for (patient, tile, feature): not for small bags, where they only cost calls.
+
+    Nor under autocast, which picks the precision of each operation.
+    """
+    return tiles.shape[1] >= _LEAST_TILES and not torch.is_autocast_enabled(tiles.device.type)
 
 
 @dataclass(frozen=True)
