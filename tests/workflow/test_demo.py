@@ -1,14 +1,17 @@
 """The demo from end to end: what was planted is found, and with follow-up dealt out anew nothing is."""
 
+import json
 import os
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from safetensors.numpy import load_file
 from sklearn.metrics import adjusted_rand_score
-from workflow.conftest import Project
+from workflow.conftest import Project, copy_project
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +99,48 @@ def test_nothing_is_found_in_permuted_follow_up(permuted):
     for model in ("ghanet", "coxnet_rna", *VERSIONS):
         assert c_index(permuted, model)["lower"] < 0.5, model
         assert c_index(permuted, model)["estimate"] < 0.62, model
+
+
+BLOCKER = """import sys
+
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"rpy2", "scanpy", "igraph", "leidenalg", "sksurv"}:
+            raise ModuleNotFoundError(f"{name} is not on this machine")
+
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+def test_predict_gives_a_fold_s_risks_without_genomics_and_training_data(demo, tmp_path):
+    results = demo.folder / "results"
+    project = copy_project(demo.folder, tmp_path)
+    (tmp_path / "workflow/src/sitecustomize.py").write_text(BLOCKER)  # a machine without R and single-cell packages
+    bundle = tmp_path / "bundle"
+    shutil.copytree(results / "survival/ghanet/bundle", bundle)
+    header = json.loads((bundle / "bundle.json").read_text())
+    fold = next(entry for entry in header["folds"] if (entry["repeat"], entry["fold"]) == (0, 0))
+    (bundle / "bundle.json").write_text(json.dumps(header | {"folds": [fold]}))
+    risk = table(demo, "survival/ghanet/risk.parquet")
+    risk = risk[(risk["repeat"] == 0) & (risk["fold"] == 0)].set_index("patient")
+    qc = table(demo, "slides/qc.parquet")
+    qc = qc[(qc["status"] == "ok") & qc["patient"].isin(risk.index)]
+    features = [str(results / f"slides/features/{slide}.h5ad") for slide in qc["slide"]]
+    qc[["slide", "patient"]].assign(features=features).to_csv(tmp_path / "new.tsv", sep="\t", index=False)
+    config = {"inputs": {"slides": "new.tsv"}, "results_dir": "new", "survival": {"predict": {"bundle": "bundle"}}}
+    (tmp_path / "predict.yaml").write_text(yaml.safe_dump(config))
+    done = project.snakemake("--configfile", "predict.yaml", "--", "predict")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    made = pd.read_parquet(tmp_path / "new/predict/risk.parquet").set_index("patient").loc[risk.index]
+    train_risk = load_file(bundle / fold["file"])["train_risk"]
+    again = made["risk"] * train_risk.std() + risk["train_median"]
+    np.testing.assert_allclose(again, risk["risk"], atol=1e-5)
+    np.testing.assert_allclose(made["survival_365"], risk["survival_365"], atol=1e-5)
+    assert made["percentile"].between(0, 100).all()
+    assert pd.read_parquet(tmp_path / "new/predict/group_expression.parquet")["patient"].nunique() == len(risk)
+    assert {path.stem for path in (tmp_path / "new/predict/heatmaps").glob("*.geojson")} == set(qc["slide"])
 
 
 def test_bad_slides_end_in_the_ledger_and_the_run_goes_on(demo):

@@ -303,7 +303,7 @@ def change(path, old, new):
         (lambda b: (b / "bundle.json").write_text("{"), "is no readable bundle"),
         (lambda b: (b / "bundle.json").write_text('{"format": "x"}'), "found 'x' version None"),
         (
-            lambda b: (b / "bundle.json").write_text('{"format": "survival_bundle", "format_version": 1}'),
+            lambda b: (b / "bundle.json").write_text('{"format": "survival_bundle", "format_version": 2}'),
             "'method' is missing",
         ),
     ],

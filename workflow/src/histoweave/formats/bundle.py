@@ -16,7 +16,7 @@ import numpy as np
 
 from histoweave.errors import InputError
 
-FORMAT, VERSION = "survival_bundle", 1
+FORMAT, VERSION = "survival_bundle", 2
 _ENDINGS = (".json", ".safetensors")
 _OURS = (".snakemake_timestamp",)  # Snakemake's mark in a folder that it made
 _KEYS = ("method", "needs", "encoder", "horizons_days", "folds", "provenance")

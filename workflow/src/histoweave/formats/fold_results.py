@@ -20,7 +20,7 @@ _TABLES = ("risk", "training", "reconstruction")
 
 @dataclass(frozen=True)
 class KeptFold:
-    """A finished fold: tables ``risk``, ``training``, ``reconstruction``, what its fitted model's ``state`` gave, and who was left out.
+    """A finished fold: ``risk``, ``training``, ``reconstruction``, its model's ``state``, and who was left out.
 
     train_risk : sorted risks of its training part; left_out : (part, patients in the part, names, reason)
     """

@@ -54,6 +54,7 @@ def draw_all(
         "added_value": lambda: choices.added(tables),
         "subgroups": lambda: choices.subgroups(tables, settings.main_model),
         "attributions": lambda: choices.inputs_of(tables, settings.main_model),
+        "reconstruction": lambda: choices.reconstructed(tables),
         "training": lambda: choices.learning(tables, models),
         "gene_map": lambda: gene_map(need(tables, "modules"), most=settings.modules_shown),
         "gene_training": lambda: genes.gene_training(need(tables, "gene_training")),

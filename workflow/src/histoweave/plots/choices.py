@@ -190,6 +190,13 @@ def gene_quality(tables: Tables) -> Figure:
     return beside_controls(rows.assign(metric=rows["metric"].map(lambda name: MEASURES.get(name, name))))
 
 
+def reconstructed(tables: Tables) -> Figure:
+    """Correlation of predicted and measured expression by model and gene group."""
+    rows = need(tables, "reconstruction")
+    rows = rows.assign(label=rows["model"] + ": " + rows["group"], group=rows["model"])
+    return forest(rows, quantity="correlation with measured expression", reference=0.0, log_scale=False)
+
+
 def heatmap(tables: Tables, case: str, slides: Mapping[str, Slide]) -> Figure:
     """Attention on the slide of one case."""
     tiles = need(tables, "attention")

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from histoweave.report.ablations import reconstruction_blocks
 from histoweave.report.blocks import Link, Section, Table, Text, table_of
 from histoweave.report.run import Run
 
@@ -15,6 +16,7 @@ def heatmaps_section(run: Run) -> Section:
     )
     blocks: list = [Text(text), *run.named("heatmap")]
     blocks += [*run.named("attributions"), *_inputs(run), *_checks(run)]
+    blocks += reconstruction_blocks(run)
     if run.texts.get("viewer"):
         blocks.append(Link("Zoom into these slides", str(run.texts["viewer"])))
     return Section("heatmaps", "Slide heatmaps and inputs", blocks)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from histoweave.report.ablations import ablation_blocks
 from histoweave.report.blocks import Cell, Section, Table, Text, cell, interval_cell, p_text, table_of
 from histoweave.report.run import Run
 
@@ -37,6 +38,7 @@ def discrimination_section(run: Run) -> Section:
         blocks.append(run.absent("metrics"))
     blocks += run.named("comparisons")
     blocks.append(_comparisons(run) if run.has("comparisons") else run.absent("comparisons"))
+    blocks += ablation_blocks(run)
     draws = run.config.get("evaluation", {}).get("bootstrap", {}).get("draws")
     text = (
         f"Each estimate stands with its {interval_words(run)} from a bootstrap over patients of the out-of-fold risks,"
