@@ -129,7 +129,8 @@ def test_predict_gives_a_fold_s_risks_without_genomics_and_training_data(demo, t
     qc = qc[(qc["status"] == "ok") & qc["patient"].isin(risk.index)]
     features = [str(results / f"slides/features/{slide}.h5ad") for slide in qc["slide"]]
     qc[["slide", "patient"]].assign(features=features).to_csv(tmp_path / "new.tsv", sep="\t", index=False)
-    config = {"inputs": {"slides": "new.tsv"}, "results_dir": "new", "survival": {"predict": {"bundle": "bundle"}}}
+    config = {"inputs": {"slides": "new.tsv"}, "results_dir": "new", "slides": {"batches": 1}}
+    config["survival"] = {"predict": {"bundle": "bundle"}}
     (tmp_path / "predict.yaml").write_text(yaml.safe_dump(config))
     done = project.snakemake("--configfile", "predict.yaml", "--", "predict")
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]

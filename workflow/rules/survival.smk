@@ -118,9 +118,7 @@ rule train_model:
         covariates=sorted(INPUTS["covariates"]),
         device=config["survival"]["device"],
         files=train_options,
-        code=lambda w: code_of(
-            "survival/train_model", f"histoweave.survival.{MODELS[w.model]['method']}"
-        ),
+        code=train_code,
     shell:
         "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/train_model.py --cohort {input.cohort:q} --folds {input.folds:q} {params.files:q}"
         " --families {input.families:q} --covariates {params.covariates:q} --groups {params.groups:q}"

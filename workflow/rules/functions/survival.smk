@@ -71,9 +71,14 @@ def model_files(wildcards):
     return [word for part in parts for word in part]
 
 
+def train_code(wildcards):
+    "Hash of the code that trains the model."
+    method = MODELS[wildcards.model]["method"]
+    return code_of("survival/train_model", f"histoweave.survival.{method}")
+
+
 def train_options(wildcards):
     "The model's inputs, its method, and a checkpoint folder that other code never goes on with."
     method = MODELS[wildcards.model]["method"]
-    code = code_of("survival/train_model", f"histoweave.survival.{method}")
-    folder = f"{SURVIVAL}/checkpoints/{wildcards.model}-{code}"
+    folder = f"{SURVIVAL}/checkpoints/{wildcards.model}-{train_code(wildcards)}"
     return [*model_files(wildcards), "--method", method, "--checkpoints", folder]
