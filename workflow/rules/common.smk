@@ -7,9 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(workflow.current_basedir))
 from hwrules.code import CodeIndex
-from hwrules.config import BadInput, check_config, section_of
+from hwrules.config import BadInput, check_config, check_models, section_of
 from hwrules.findings import refuse
-from hwrules.tables import check_endpoint, check_files, read_table
+from hwrules.tables import check_cohorts, check_endpoint, check_files, read_table
 from snakemake.settings.types import DeploymentMethod
 
 ROOT = Path(str(workflow.current_basedir)).parent.parent
@@ -22,6 +22,7 @@ def checked_inputs(given):
     try:
         source = ", ".join(map(str, workflow.configfiles)) or "config"
         full = check_config(given, SCHEMAS / "config.schema.yaml", source=source)
+        check_models(full, source=source)
         paths = full["inputs"]
         tables = {
             name: (
@@ -41,6 +42,7 @@ def checked_inputs(given):
                 "allow_links": paths["allow_links"],
             }
             check_endpoint(paths["patients"], tables["patients"], paths["endpoint"])
+            check_cohorts(paths["patients"], tables["patients"], paths["cohorts"])
             check_files(
                 paths["slides"], tables["slides"], ["path", "features"], **given
             )
@@ -104,3 +106,4 @@ wildcard_constraints:
     dataset=r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
     model=r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
     batch=r"b[0-9]{4}",
+    who="one_site_out|external",

@@ -12,8 +12,18 @@ OUTCOMES = {
         model=sorted(config["survival"]["models"]),
     ),
 }
-
-COHORTS = config["evaluation"]["cohorts"]
+ASSESSED = ["evaluation.metrics", "evaluation.bootstrap", "evaluation.calibration"]
+# Predictions for external cohorts: of this run's models for its external patients, and those made elsewhere.
+VALIDATED = [
+    {
+        "cohort": cohort,
+        "model": model,
+        "prediction": risks,
+        "patients": EVERYBODY,
+    }
+    for cohort in EXTERNAL
+    for model, risks in zip(HELD_OUT["external"], held_out_risks("external"))
+] + [{"cohort": name, **row} for name, row in config["evaluation"]["cohorts"].items()]
 
 
 rule evaluation:
@@ -29,7 +39,8 @@ rule evaluation:
                 "hazard_ratios",
                 "audits",
             ]
-            + (["external"] if COHORTS else []),
+            + (["external"] if VALIDATED else [])
+            + (["sites"] if HELD_OUT["one_site_out"] else []),
         ),
 
 
@@ -54,9 +65,7 @@ rule score_models:
         runtime=minutes(30),
     params:
         seed=config["seed"],
-        settings=settings(
-            "evaluation.metrics", "evaluation.bootstrap", "evaluation.calibration"
-        ),
+        settings=settings(*ASSESSED),
         code=code_of("evaluation/score_models"),
     shell:
         "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/evaluation/score_models.py --cohort {input.cohort:q} --folds {input.folds:q} --risks {input.risks:q}"

@@ -28,6 +28,7 @@ rule assemble_cohort:
         alterations=INPUTS["alterations"] or [],
     output:
         cohort=f"{SURVIVAL}/cohort.parquet",
+        external=EVERYBODY if EXTERNAL else [],
         expression=f"{SURVIVAL}/expression.h5ad" if INPUTS["expression"] else [],
         alterations=f"{SURVIVAL}/alterations.h5ad" if INPUTS["alterations"] else [],
         ledger=f"{RESULTS}/ledger/survival/assemble_cohort.parquet",
@@ -47,6 +48,7 @@ rule assemble_cohort:
         inputs=settings("inputs"),
         files=lambda wildcards, input, output: [
             *option("--slides", input.slides),
+            *option("--with-external", output.external),
             *option("--expression", output.expression),
             *option("--alterations", output.alterations),
         ],

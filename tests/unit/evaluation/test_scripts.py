@@ -22,17 +22,20 @@ from histoweave.formats.evaluation import (
     DRAWS,
     EXTERNAL,
     EXTERNAL_CALIBRATION,
+    EXTERNAL_COMPARISONS,
+    EXTERNAL_CURVES,
     FOLD_METRICS,
     HAZARD_RATIOS,
     KAPLAN_MEIER,
     LOGRANK,
     METRICS,
+    SITES,
     SUBGROUPS,
 )  # fmt: skip
 from histoweave.formats.explained import PREDICTION
 from histoweave.formats.ledger import LEDGER
 from histoweave.formats.slides import FEATURES
-from histoweave.formats.survival import COHORT, EXPRESSION, FOLDS, RISK
+from histoweave.formats.survival import COHORT, COHORTS, EXPRESSION, FOLDS, RISK
 
 SCRIPTS = Path(__file__).parents[3] / "workflow/scripts/evaluation"
 SETTINGS = {
@@ -227,6 +230,67 @@ def test_odd_input_passes_through_the_other_steps_with_reasons(odd):
     assert audits["site probe", "risk of cox_clinical"] == "Not probed: no test part holds more than one site."
 
 
+VALIDATION = ["metrics", "bootstrap", "calibration", "compare", "curves"]
+
+
+def test_external_patients_of_the_run_are_scored_and_models_compared_on_them(results):
+    generator = np.random.default_rng(4)
+    training = COHORT.read(results / "cohort.parquet").assign(cohort="here", role="train")
+    other, score = cohort_frame(generator, 80)
+    other = other.assign(patient="X" + other["patient"], cohort="there", role="external")
+    COHORTS.write(pd.concat([training, other]), results / "everybody.parquet", provenance={})
+    one_fold = pd.DataFrame({"patient": other["patient"], "repeat": 0, "fold": 0, "role": "test"})
+    models, given = ("abmil_wsi", "cox_clinical"), ["--cohort", results / "cohort.parquet", "--names", "there", "there"]
+    for model, noise in zip(models, (0.2, 3.0), strict=True):
+        risk = risk_frame(other, one_fold, score, generator, noise=noise)
+        RISK.write(risk.assign(train_median=0.5), results / f"external/{model}/risk.parquet", provenance={})
+    given += ["--models", *models, "--predictions", *(results / f"external/{m}/risk.parquet" for m in models)]
+    given += ["--patients", *[results / "everybody.parquet"] * 2]
+    to = outputs(results, "metrics", "calibration", "comparisons", "curves", "at_risk", "ledger")
+    run("validate_models", *given, *to, settings=VALIDATION)
+    table = EXTERNAL.read(results / "metrics.parquet")
+    assert table[table["metric"] == "c_index"]["n_patients"].tolist() == [80, 80]
+    (row,) = EXTERNAL_COMPARISONS.read(results / "comparisons.parquet").query("metric == 'c_index'").to_dict("records")
+    assert (row["cohort"], row["model_a"], row["model_b"], row["verdict"]) == (*("there", *models), "a better")
+    curves = EXTERNAL_CURVES.read(results / "curves.parquet").groupby(["model", "group"])["survival"].min()
+    assert curves["abmil_wsi", "high"] < curves["abmil_wsi", "low"]
+
+
+def test_one_name_for_two_external_cohorts_is_refused(results):
+    given = ["--cohort", results / "cohort.parquet", "--names", "x", "x", "--models", "a", "b", "--predictions"]
+    (results / "one.tsv").write_text("patient\ttime_days\tevent\nX1\t10\t1\n")
+    RISK.write(RISK.empty(), results / "p.parquet", provenance={})
+    given += [results / "p.parquet"] * 2 + ["--patients", results / "one.tsv", results / "two.tsv"]
+    to = outputs(results, "metrics", "calibration", "comparisons", "curves", "at_risk", "ledger")
+    with pytest.raises(InputError, match="external cohort 'x' has two tables of patients"):
+        run("validate_models", *given, *to, settings=VALIDATION)
+
+
+def test_models_trained_without_a_site_are_scored_there(results):
+    cohort = COHORT.read(results / "cohort.parquet").sort_values("patient")
+    sites = sorted(cohort["site"].unique())
+    parts = [
+        pd.DataFrame({"patient": cohort["patient"], "repeat": 0, "fold": fold})
+        .assign(role=np.where(cohort["site"] == site, "test", "train"))
+        for fold, site in enumerate(sites)
+    ]  # fmt: skip
+    folds = pd.concat(parts, ignore_index=True)
+    FOLDS.write(folds, results / "out/folds.parquet", provenance={})
+    score = -np.log(cohort["time_days"].to_numpy())
+    risk = risk_frame(cohort, folds, score, np.random.default_rng(1), noise=1.0)
+    RISK.write(risk[risk["patient"] != cohort["patient"].iloc[0]], results / "out/ghanet/risk.parquet", provenance={})
+    given = ["--cohort", results / "cohort.parquet", "--folds", results / "out/folds.parquet"]
+    given += ["--risks", results / "out/ghanet/risk.parquet", *outputs(results, "out", "ledger")]
+    run("score_sites", *given, settings=["metrics", "bootstrap", "calibration"])
+    table = SITES.read(results / "out.parquet").query("metric == 'c_index'").set_index("kind")
+    assert table.loc["site", "site"].tolist() == sites
+    assert table.loc["site", "n_patients"].sum() == table.loc["all sites", "n_patients"] == len(cohort) - 1
+    assert (
+        table.loc["another site", "lower"] <= table.loc["mean of sites", "lower"] < table.loc["site", "estimate"].max()
+    )
+    assert LEDGER.read(results / "ledger.parquet")["context"].tolist() == ["one site out: ghanet"]
+
+
 def test_an_external_cohort_is_scored(results):
     generator = np.random.default_rng(4)
     other, score = cohort_frame(generator, 80)
@@ -238,12 +302,14 @@ def test_an_external_cohort_is_scored(results):
     PREDICTION.write(prediction.assign(**filled).iloc[1:], results / "prediction.parquet", provenance={})
     given = ["--cohort", results / "cohort.parquet", "--names", "other", "--models", "abmil_wsi"]
     given += ["--predictions", results / "prediction.parquet", "--patients", results / "other.tsv"]
-    to = outputs(results, "metrics", "calibration", "ledger")
-    run("validate_models", *given, *to, settings=["metrics", "bootstrap", "calibration"])
+    to = outputs(results, "metrics", "calibration", "comparisons", "curves", "at_risk", "ledger")
+    run("validate_models", *given, *to, settings=VALIDATION)
     table = EXTERNAL.read(results / "metrics.parquet").set_index(["model", "metric"]).sort_index()
     assert table.loc[("abmil_wsi", "c_index"), "estimate"].item() > 0.6
     assert set(table.loc["kaplan_meier"].index) == {"brier", "ibs"}
+    assert table.loc[("", "event_rate"), "estimate"].item() == pytest.approx(other["event"].mean())
     assert set(table["cohort"]) == {"other"}
+    assert not len(EXTERNAL_COMPARISONS.read(results / "comparisons.parquet"))
     assert EXTERNAL_CALIBRATION.read(results / "calibration.parquet")["horizon_days"].unique().tolist() == [365, 730]
     assert LEDGER.read(results / "ledger.parquet")["item"].tolist() == ["XP0000"]
 

@@ -34,6 +34,16 @@ def test_flow_counts_only_patients_that_left_before_the_cohort():
     assert rows["reason"][1] == "no time (2)"
 
 
+def test_flow_shows_external_cohorts_apart():
+    everybody = pd.concat(
+        [COHORT.assign(cohort="a", role="train"), COHORT.iloc[:2].assign(cohort="b", role="external")]
+    )
+    everybody["patient"] = [*"abcd", "e", "f"]
+    rows = flow(COHORT, pd.concat([LEDGER, LEDGER.iloc[2:3].assign(item="e")]), {}, everybody)
+    assert rows["n"].tolist() == [8, 6, 4, 3, 3, 2, 0]
+    assert rows["reason"][2] == "external cohorts, validated on: b (2)"
+
+
 def test_flow_without_a_ledger_or_risks():
     rows = flow(COHORT, None, {})
     assert rows["n"].tolist()[:2] == [4, 4]

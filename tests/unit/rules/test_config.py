@@ -6,7 +6,7 @@ import pytest
 from architecture.sources import ROOT
 
 sys.path.insert(0, str(ROOT / "workflow/rules"))
-from hwrules.config import BadInput, check_config, fill_defaults, load_schema, section_of
+from hwrules.config import BadInput, check_config, check_models, fill_defaults, load_schema, section_of
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
@@ -77,3 +77,15 @@ def test_references_are_resolved():
 def test_section_by_dotted_name():
     assert section_of({"a": {"b": 1}}, "a.b") == 1
     assert section_of({"a": 1}, "") == {"a": 1}
+
+
+def test_models_without_a_site_are_models_of_the_run():
+    full = check(survival={"one_site_out": {"models": ["ghanet", "nobody"]}})
+    with pytest.raises(BadInput, match=r"survival.one_site_out.models names 'nobody', which is not in survival.models"):
+        check_models(full, source="config.yaml")
+    check_models(check(survival={"one_site_out": {"models": ["ghanet"]}}), source="config.yaml")
+
+
+def test_a_cohort_has_one_of_two_roles():
+    with pytest.raises(BadInput, match=r"inputs.cohorts.x': 'test' is not one of"):
+        check_config({"inputs": {"cohorts": {"x": "test"}}}, SCHEMA, source="config.yaml")

@@ -7,7 +7,7 @@ from architecture.sources import ROOT
 
 sys.path.insert(0, str(ROOT / "workflow/rules"))
 from hwrules.config import BadInput
-from hwrules.tables import check_endpoint, check_files, read_table
+from hwrules.tables import check_cohorts, check_endpoint, check_files, read_table
 
 SCHEMAS = ROOT / "workflow/schemas"
 
@@ -91,3 +91,26 @@ def test_a_link_out_of_its_folder_is_refused_unless_allowed(tmp_path):
     with pytest.raises(BadInput, match=r"line 3: 'S2': .*far.svs is a link to .*S2.svs, outside its folder"):
         check_files("slides.tsv", rows, ["path"], **given)
     check_files("slides.tsv", rows, ["path"], made_in=None, allow_links=True)
+
+
+@pytest.mark.parametrize(
+    ("cohorts", "message"),
+    [
+        ({"a": "train"}, "line 3: patient 'P2' has the cohort 'b', which inputs.cohorts does not name (a)"),
+        ({"a": "train", "b": "external", "c": "external"}, "no patient has the cohort 'c' of inputs.cohorts"),
+        ({"a": "external", "b": "external"}, "inputs.cohorts gives no cohort the role train (a, b)"),
+    ],
+)
+def test_cohorts_that_do_not_fit_the_table(table, cohorts, message):
+    rows = read_table(*table("patients", "patient cohort", "P1 a", "P2 b"))
+    with pytest.raises(BadInput) as error:
+        check_cohorts("patients.tsv", rows, cohorts)
+    assert message in str(error.value)
+
+
+def test_cohorts_that_fit(table):
+    rows = read_table(*table("patients", "patient cohort", "P1 a", "P2 b"))
+    check_cohorts("patients.tsv", rows, {"a": "train", "b": "external"})
+    check_cohorts("patients.tsv", rows, {})
+    with pytest.raises(BadInput, match="patient 'P1' has the cohort ''"):
+        check_cohorts("patients.tsv", read_table(*table("patients", "patient", "P1")), {"a": "train"})

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from histoweave.errors import InputError
-from histoweave.survival.cohort import assemble, check_expression, summary
+from histoweave.survival.cohort import assemble, check_expression, summary, with_roles
 
 
 def tables():
@@ -67,3 +67,12 @@ def test_expression_scale_is_checked():
         check_expression(frame.abs() * 75, scale="log2_tpm")
     with pytest.raises(InputError, match="all 1 genes"):
         check_expression(frame[["g3"]], scale="zscore")
+
+
+def test_cohorts_have_roles_and_patients():
+    cohort, _ = assemble(*tables(), {"D"}, at_least="any")
+    roles = {"here": "train", "there": "external"}
+    frame = with_roles(cohort, {"A": "here", "B": "there", "D": "there"}, roles)
+    assert frame["role"].tolist() == ["train", "external"]
+    with pytest.raises(InputError, match=r"no patient of the cohort\(s\) 'there' is left"):
+        with_roles(cohort, {"A": "here", "B": "there", "D": "here"}, roles)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from histoweave.errors import InputError
-from histoweave.survival.folds import FoldSettings, split
+from histoweave.survival.folds import FoldSettings, hold_out, split, without_each_site
 
 
 def settings(**changes):
@@ -103,3 +103,37 @@ def test_too_few_events():
         InputError, match=r"repeat 0, fold 0: the training part has \d+ events in .*least_train_events = 60"
     ):
         split(cohort(), settings=settings(least_train_events=60), seed=1, given=None)
+
+
+def test_each_site_is_left_out_once_and_small_ones_never():
+    people = cohort()
+    events = people.groupby("site")["event"].sum()
+    table = without_each_site(people, settings=settings(), seed=1, least_events=5).merge(people, on="patient")
+    tested = table[table["role"] == "test"].groupby("fold")["site"].agg(["unique", "size"])
+    assert [list(names) for names in tested["unique"]] == [[name] for name in sorted(events.index[events >= 5])]
+    assert tested["size"].tolist() == [int((people["site"] == names[0]).sum()) for names in tested["unique"]]
+    assert not table.duplicated(["patient", "fold"]).any()
+    assert set(table.loc[table["role"] == "validation", "fold"]) == set(tested.index)
+
+
+def test_one_site_out_is_a_scheme_of_its_own_with_all_sites():
+    people = cohort()
+    table = split(people, settings=settings(scheme="one_site_out"), seed=1, given=None)
+    assert table["fold"].nunique() == people["site"].nunique()
+    assert (table[table["role"] == "test"].groupby("patient").size() == 1).all()
+
+
+@pytest.mark.parametrize(("sites", "events"), [(1, 1), (4, 1000)])
+def test_no_site_to_leave_out(sites, events):
+    with pytest.raises(InputError, match=r"no site can be left out: \d site\(s\)"):
+        without_each_site(cohort(sites=sites), settings=settings(), seed=1, least_events=events)
+
+
+def test_who_is_held_out_is_tested_and_never_trained_on():
+    people = cohort()
+    test = (people["site"] == "s3").to_numpy()
+    table = hold_out(people, test, settings=settings(), seed=1).set_index("patient")["role"]
+    assert (table[people["patient"][test]] == "test").all()
+    assert set(table[people["patient"][~test]]) == {"train", "validation"}
+    with pytest.raises(InputError, match="fewer than survival.folds.least_train_events"):
+        hold_out(people, ~test, settings=settings(least_train_events=100), seed=1)

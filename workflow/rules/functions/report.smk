@@ -74,4 +74,14 @@ def ledger_parts():
         for path in rule.output
     ]
     parts = [path.removeprefix(start) for path in outputs if path.startswith(start)]
-    return sorted({made for part in parts for made in expand(part, **known)})
+    held_out = [part for part in parts if "{who}" in part]
+    made = {
+        name for part in set(parts) - set(held_out) for name in expand(part, **known)
+    }
+    for who, models in HELD_OUT.items():
+        made |= {
+            name for part in held_out for name in expand(part, who=who, model=models)
+        }
+    wanted = {"score_sites": HELD_OUT["one_site_out"], "validate_models": VALIDATED}
+    unwanted = {f"evaluation/{rule}.parquet" for rule in wanted if not wanted[rule]}
+    return sorted(made - unwanted)

@@ -10,6 +10,13 @@ EXPLAINED = sorted(
     if model["method"] not in ("rsf_rna", "late_fusion")
     and (CHOSEN is None or name in CHOSEN)
 )
+# Patients who are held out of training beside the folds, and the models that are trained for that.
+EVERYBODY = f"{SURVIVAL}/external/cohort.parquet"
+EXTERNAL = [name for name, role in INPUTS["cohorts"].items() if role == "external"]
+HELD_OUT = {
+    "one_site_out": config["survival"]["one_site_out"]["models"],
+    "external": sorted(MODELS) if EXTERNAL else [],
+}
 SCRNA = sorted(name for name, row in DATASETS.items() if row["modality"] == "scrna")
 # What a method takes from the stages before, besides slides, expression and covariates.
 TAKES = {
@@ -18,6 +25,11 @@ TAKES = {
     "mcat": {"modules"},
     "survpath": {"modules"},
 }
+
+
+def held_out_risks(who):
+    "Risks of all models that are trained without those who are held out."
+    return [f"{SURVIVAL}/{who}/{model}/risk.parquet" for model in HELD_OUT[who]]
 
 
 def merged(base, change):
@@ -80,5 +92,8 @@ def train_code(wildcards):
 def train_options(wildcards):
     "The model's inputs, its method, and a checkpoint folder that other code never goes on with."
     method = MODELS[wildcards.model]["method"]
-    folder = f"{SURVIVAL}/checkpoints/{wildcards.model}-{train_code(wildcards)}"
+    name = ".".join(
+        [*wildcards]
+    )  # of one rule the model, of the other who is held out, too
+    folder = f"{SURVIVAL}/checkpoints/{name}-{train_code(wildcards)}"
     return [*model_files(wildcards), "--method", method, "--checkpoints", folder]

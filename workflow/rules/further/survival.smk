@@ -1,7 +1,53 @@
-# SURVIVAL, beyond training: why a model gives its risks, and risks of new slides.
+# SURVIVAL, beyond the folds: patients held out by setting, why a model gives its risks, and risks of new slides.
 # IN    survival/{model}/bundle/, risk.parquet; slides/qc.parquet + slides/features/
-# OUT   survival/{model}/attention.parquet, attributions.parquet; predict/risk.parquet, heatmaps/
-# STEPS explain_model; predict_slides
+# OUT   survival/{who}/{model}/risk.parquet; survival/{model}/attention.parquet, attributions.parquet; predict/risk.parquet, heatmaps/
+# STEPS hold_out_patients -> train_held_out (each site in turn, external cohorts); explain_model; predict_slides
+
+
+rule hold_out_patients:
+    "Whom to hold out beside the folds: each site in turn, or the external cohorts."
+    input:
+        cohort=lambda w: (
+            EVERYBODY if w.who == "external" else f"{SURVIVAL}/cohort.parquet"
+        ),
+    output:
+        folds=f"{SURVIVAL}/{{who}}/folds.parquet",
+    log:
+        f"{RESULTS}/logs/survival/hold_out_patients/{{who}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/survival/hold_out_patients/{{who}}.tsv"
+    conda:
+        "../../../envs/survival.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(1000),
+        runtime=minutes(10),
+    params:
+        seed=config["seed"],
+        settings=settings("survival.folds", "survival.one_site_out"),
+        code=code_of("survival/hold_out_patients"),
+    shell:
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/hold_out_patients.py"
+        " --cohort {input.cohort:q} --who {wildcards.who:q}"
+        " --settings {params.settings:q} --seed {params.seed:q}"
+        " --out {output.folds:q} > {log:q} 2>&1"
+
+
+use rule train_model as train_held_out with:
+    input:
+        unpack(model_inputs),
+        cohort=rules.hold_out_patients.input.cohort,
+        folds=rules.hold_out_patients.output.folds,
+        families=str(HERE / "resources/gene_groups/functional.gmt"),
+    output:
+        risk=f"{SURVIVAL}/{{who}}/{{model}}/risk.parquet",
+        training=f"{SURVIVAL}/{{who}}/{{model}}/training.parquet",
+        bundle=directory(f"{SURVIVAL}/{{who}}/{{model}}/bundle"),
+        ledger=f"{RESULTS}/ledger/survival/train_held_out.{{who}}.{{model}}.parquet",
+    log:
+        f"{RESULTS}/logs/survival/train_held_out/{{who}}.{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/survival/train_held_out/{{who}}.{{model}}.tsv"
 
 
 rule explain_model:

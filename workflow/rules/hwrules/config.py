@@ -67,6 +67,17 @@ def check_config(config: dict, schema_path: Path, *, source: str) -> dict:
     return filled
 
 
+def check_models(config: dict, *, source: str) -> None:
+    """Raise BadInput for a model under survival.one_site_out.models that is not one of survival.models."""
+    survival = config["survival"]
+    unknown = [name for name in survival["one_site_out"]["models"] if name not in survival["models"]]
+    if unknown:
+        raise BadInput(
+            f"{source}: survival.one_site_out.models names '{unknown[0]}', which is not in survival.models"
+            f" ({', '.join(survival['models'])})."
+        )
+
+
 def _explain(error: jsonschema.ValidationError) -> str:
     where = ".".join(map(str, error.path))
     if error.validator == "additionalProperties":

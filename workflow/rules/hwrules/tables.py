@@ -89,6 +89,24 @@ def check_endpoint(path: str, patients: dict[str, dict], endpoint: str | None) -
             )
 
 
+def check_cohorts(path: str, patients: dict[str, dict], cohorts: dict[str, str]) -> None:
+    """Raise BadInput unless each patient belongs to one of `cohorts` (name -> role) and each cohort has patients."""
+    if not cohorts:
+        return
+    known = ", ".join(cohorts)
+    for name, row in patients.items():
+        if row.get("cohort") not in cohorts:
+            raise BadInput(
+                f"{path}, line {row['_line']}: patient '{name}' has the cohort '{row.get('cohort') or ''}', which"
+                f" inputs.cohorts does not name ({known}). Correct the row, or add the cohort with its role."
+            )
+    empty = sorted(set(cohorts) - {row["cohort"] for row in patients.values()})
+    if empty:
+        raise BadInput(f"{path}: no patient has the cohort '{empty[0]}' of inputs.cohorts. Correct one of the two.")
+    if "train" not in cohorts.values():
+        raise BadInput(f"inputs.cohorts gives no cohort the role train ({known}); nothing could be learned.")
+
+
 def check_files(
     path: str, rows: dict[str, dict], columns: Iterable[str], *, made_in: str | None, allow_links: bool
 ) -> None:

@@ -6,51 +6,52 @@ from pathlib import Path
 import pandas as pd
 
 from histoweave import rng, steps
-from histoweave.evaluation.calibration import calibration_rows
-from histoweave.evaluation.external import external_panel, external_predictions, group_metrics
+from histoweave.evaluation.external import ExternalSettings, external_panel, external_predictions, validate
 from histoweave.evaluation.intervals import patient_weights
 from histoweave.evaluation.panel import missing
-from histoweave.evaluation.summary import AssessSettings, assess, metric_rows, reference_predictions
-from histoweave.evaluation.support import usable_horizons
-from histoweave.formats.evaluation import EXTERNAL, EXTERNAL_CALIBRATION
+from histoweave.formats import evaluation
 from histoweave.formats.ledger import Account
-from histoweave.formats.outcomes import read_follow_up, read_prediction
+from histoweave.formats.outcomes import read_external
 from histoweave.formats.survival import COHORT
+
+KINDS = {
+    "metrics": evaluation.EXTERNAL,
+    "calibration": evaluation.EXTERNAL_CALIBRATION,
+    "comparisons": evaluation.EXTERNAL_COMPARISONS,
+    "curves": evaluation.EXTERNAL_CURVES,
+    "at_risk": evaluation.EXTERNAL_AT_RISK,
+}
 
 
 def main(argv: Sequence[str] | None) -> None:
     parser = steps.parser(__doc__)
     parser.add_argument("--cohort", type=Path, required=True, help="survival/cohort.parquet of the training")
-    parser.add_argument("--names", nargs="+", required=True, help="names of the external cohorts")
-    parser.add_argument("--models", nargs="+", required=True, help="model of each cohort's prediction")
-    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="predict/risk.parquet of each")
+    parser.add_argument("--names", nargs="+", required=True, help="external cohort of each prediction")
+    parser.add_argument("--models", nargs="+", required=True, help="model of each prediction")
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="the predictions' tables")
     parser.add_argument("--patients", type=Path, nargs="+", required=True, help="patients table of each")
-    for name in ("metrics", "calibration", "ledger"):
-        parser.add_argument(f"--{name}", type=Path, required=True, help="table to write")
+    for name in (*KINDS, "ledger"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, help="table to write")
     args = parser.parse_args(argv)
-    settings = steps.settings_of(AssessSettings, args.settings)
+    settings = steps.settings_of(ExternalSettings, args.settings)
     training, account = COHORT.read(args.cohort), Account("evaluation")
-    rows, curves = [], [EXTERNAL_CALIBRATION.empty()]
-    for name, model, path, table in zip(args.names, args.models, args.predictions, args.patients, strict=True):
-        panel = external_panel(read_follow_up(table), training)
-        predicted = external_predictions(panel, read_prediction(path), model=model)
+    tables = {name: [kind.empty()] for name, kind in KINDS.items()}
+    cohorts = read_external(zip(args.names, args.models, args.predictions, args.patients, strict=True))
+    for name, (patients, predictions) in steps.progress(cohorts.items(), what="cohorts"):
+        panel = external_panel(patients, training)
+        models = {model: external_predictions(panel, rows, model=model) for model, rows in predictions.items()}
         generator = rng.generator(args.seed, "evaluation", "external", name)
         weights = patient_weights(panel.strata(), draws=settings.bootstrap.draws, generator=generator)
-        for scored in (reference_predictions(panel, predicted.times_days), predicted):
-            done = assess(scored, weights, settings)
-            rows.append(metric_rows(panel, done, settings=settings.bootstrap).assign(cohort=name))
-        confidence = settings.bootstrap.confidence
-        rows.append(group_metrics(panel, predicted, confidence=confidence).assign(cohort=name))
-        options = {"groups": settings.calibration.groups, "confidence": confidence}
-        for day in usable_horizons(predicted, settings.metrics.horizons_days, min_at_risk=settings.metrics.min_at_risk):
-            curves.append(calibration_rows(predicted, day, **options).assign(cohort=name))
-        lost = missing(panel, predicted)
-        account.items("patient", name, n_in=len(panel.names), n_out=len(panel.names) - len(lost))
-        account.leave_out("patient", name, lost, "no prediction for this patient")
+        for kind, table in validate(panel, models, weights, settings).items():
+            tables[kind] += [table.assign(cohort=name)] if len(table) else []
+        for model, predicted in models.items():
+            lost, context = missing(panel, predicted), f"{name}: {model}"
+            account.items("patient", context, n_in=len(panel.names), n_out=len(panel.names) - len(lost))
+            account.leave_out("patient", context, lost, "no prediction for this patient")
     files = {"cohort": args.cohort, "predictions": args.predictions, "patients": args.patients}
     record = steps.provenance("evaluation/validate_models", settings=settings, seed=args.seed, inputs=files)
-    EXTERNAL.write(pd.concat(rows, ignore_index=True), args.metrics, provenance=record)
-    EXTERNAL_CALIBRATION.write(pd.concat(curves, ignore_index=True), args.calibration, provenance=record)
+    for name, kind in KINDS.items():
+        kind.write(pd.concat(tables[name], ignore_index=True), getattr(args, name), provenance=record)
     account.write(args.ledger, provenance=record)
 
 

@@ -9,11 +9,10 @@ from histoweave import steps
 from histoweave.formats.ledger import Account
 from histoweave.formats.slides import QC
 from histoweave.formats.survival import ALTERATIONS, COHORT, EXPRESSION, read_clinical, read_profiles
-from histoweave.steps_cohort import write_profiles
+from histoweave.steps_cohort import write_all_cohorts, write_profiles
 from histoweave.survival.cohort import CohortSettings, assemble, check_expression, summary
 
 log = logging.getLogger("histoweave")
-STEP = "survival/assemble_cohort"
 
 
 def main(argv: Sequence[str] | None) -> None:
@@ -22,17 +21,16 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--slides", type=Path, help="qc.parquet of the slides stage")
     parser.add_argument("--inputs", type=json.loads, required=True, help="JSON of the config's inputs")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--expression", type=Path, help="where expression.h5ad goes")
-    parser.add_argument("--alterations", type=Path, help="where alterations.h5ad goes")
+    for name in ("with-external", "expression", "alterations"):
+        parser.add_argument(f"--{name}", type=Path, help="where all cohorts' patients, or their profiles, go")
     parser.add_argument("--ledger", type=Path, required=True)
     args = parser.parse_args(argv)
     inputs, account = args.inputs, Account("survival")
     settings = steps.settings_of(CohortSettings, args.settings)
     clinical = read_clinical(args.patients, endpoint=inputs["endpoint"], covariates=inputs["covariates"])
     slides = QC.read(args.slides) if args.slides else QC.empty()
-    record = steps.provenance(
-        STEP, settings=settings, seed=args.seed, inputs={"patients": args.patients, "slides": args.slides}
-    )
+    files = {"patients": args.patients, "slides": args.slides}
+    record = steps.provenance("survival/assemble_cohort", settings=settings, seed=args.seed, inputs=files)
     profiles = None
     if args.expression:
         table = read_profiles(inputs["expression"]["path"], key="inputs.expression.path")
@@ -51,6 +49,8 @@ def main(argv: Sequence[str] | None) -> None:
     if args.alterations:
         table = read_profiles(inputs["alterations"], key="inputs.alterations")
         write_profiles(ALTERATIONS, table, cohort, args.alterations, account, record, scale="alterations")
+    if args.with_external:
+        cohort = write_all_cohorts(cohort, args.patients, inputs["cohorts"], args.with_external, record)
     COHORT.write(cohort, args.out, provenance=record)
     account.write(args.ledger, provenance=record)
     log.info(", ".join(f"{count} {what}" for what, count in summary(cohort).items()))

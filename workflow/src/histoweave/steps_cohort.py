@@ -1,5 +1,6 @@
-"""What assembling the cohort writes beside the table of patients: their molecular profiles."""
+"""What assembling the cohort writes beside the table of patients: their molecular profiles, external cohorts."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import anndata as ad
@@ -7,6 +8,8 @@ import pandas as pd
 
 from histoweave.formats.h5ad import MatrixKind
 from histoweave.formats.ledger import Account
+from histoweave.formats.survival import COHORTS, read_cohorts
+from histoweave.survival.cohort import with_roles
 
 
 def write_profiles(
@@ -31,3 +34,15 @@ def write_profiles(
     )
     data.uns["scale"] = scale
     kind.write(data, path, provenance=record)
+
+
+def write_all_cohorts(
+    cohort: pd.DataFrame, patients: Path, roles: Mapping[str, str], path: Path, record: dict
+) -> pd.DataFrame:
+    """Write all patients with their cohort and its role; returns those of the training cohorts.
+
+    patients : the patients table; roles : cohort -> ``train | external``
+    """
+    everybody = with_roles(cohort, read_cohorts(patients), roles)
+    COHORTS.write(everybody, path, provenance=record)
+    return cohort[(everybody["role"] == "train").to_numpy()].reset_index(drop=True)

@@ -170,8 +170,21 @@ AUDITS = TableKind(
 )
 """audits.parquet: checks of the cohort, folds and models; `verdict` is ``ok``, ``look`` or ``fact``."""
 
+SITES = TableKind("evaluation_sites", 1, {"kind": "str", "site": "str"} | METRICS.columns)
+"""sites.parquet: metrics of models trained without a site, on that site (`kind` ``site``); over all sites; the mean of
+the sites' c-indices (``mean of sites``), and the range in which that of ``another site`` is expected."""
+
 EXTERNAL = TableKind("evaluation_external", 1, {"cohort": "str"} | METRICS.columns)
 """external.parquet: metrics on external cohorts, everything frozen from training."""
 
 EXTERNAL_CALIBRATION = TableKind("evaluation_external_calibration", 1, {"cohort": "str"} | CALIBRATION.columns)
 """external_calibration.parquet: calibration curves on external cohorts."""
+
+EXTERNAL_COMPARISONS = TableKind("evaluation_external_comparisons", 1, {"cohort": "str"} | COMPARISONS.columns)
+"""external_comparisons.parquet: paired differences on external cohorts that several models predict."""
+
+EXTERNAL_CURVES = TableKind("evaluation_external_curves", 1, {"cohort": "str"} | KAPLAN_MEIER.columns)
+"""external_curves.parquet: Kaplan-Meier steps of the groups, cut at the training median."""
+
+EXTERNAL_AT_RISK = TableKind("evaluation_external_at_risk", 1, {"cohort": "str"} | AT_RISK.columns)
+"""external_at_risk.parquet: under those curves."""

@@ -13,7 +13,7 @@ from histoweave.errors import InputError
 from histoweave.formats.explained import PREDICTION
 from histoweave.formats.files import check_seal, safe_name
 from histoweave.formats.slides import FEATURES
-from histoweave.formats.survival import COHORT, EXPRESSION, FOLDS, RISK, read_clinical
+from histoweave.formats.survival import COHORT, COHORTS, EXPRESSION, FOLDS, RISK, read_clinical
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,33 @@ def read_follow_up(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def read_prediction(path: str | Path) -> pd.DataFrame:
-    """Read the risks that the target ``predict`` wrote."""
-    return PREDICTION.read(path)
+def read_external(
+    given: Iterable[tuple[str, str, Path, Path]],
+) -> dict[str, tuple[pd.DataFrame, dict[str, pd.DataFrame]]]:
+    """Follow-up and predictions of each external cohort: cohort -> (patients, model -> prediction).
+
+    given : cohort, model, table of predictions and table of patients. Tables of patients are the users' (TSV) or hold
+    all cohorts of this run; predictions are those of the target ``predict`` or risks of this run's models.
+    """
+    found: dict[str, tuple[pd.DataFrame, dict[str, pd.DataFrame]]] = {}
+    source: dict[str, Path] = {}
+    for cohort, model, prediction, patients in given:
+        if source.setdefault(cohort, patients) != patients:
+            msg = (
+                f"the external cohort '{cohort}' has two tables of patients, {source[cohort]} and {patients}. Rename it"
+                " in evaluation.cohorts or inputs.cohorts."
+            )
+            raise InputError(msg)
+        if cohort not in found:
+            found[cohort] = (_patients_of(patients, cohort), {})
+        kind = RISK if RISK.is_kind_of(prediction) else PREDICTION
+        table = kind.read(prediction)
+        found[cohort][1][model] = table[table["patient"].isin(found[cohort][0]["patient"])]
+    return found
+
+
+def _patients_of(path: Path, cohort: str) -> pd.DataFrame:
+    if path.suffix != ".parquet":
+        return read_follow_up(path)
+    everybody = COHORTS.read(path)
+    return everybody[everybody["cohort"] == cohort].reset_index(drop=True)

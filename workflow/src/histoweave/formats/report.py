@@ -21,6 +21,7 @@ FIGURES = TableKind("report_figures", 1, {"figure": "str", "file": "str", "drawn
 TABLES: Mapping[str, tuple[str, TableKind]] = {
     "cohort": ("survival/cohort.parquet", survival.COHORT),
     "folds": ("survival/folds.parquet", survival.FOLDS),
+    "all_cohorts": ("survival/external/cohort.parquet", survival.COHORTS),
     "slides_qc": ("slides/qc.parquet", slides.QC),
     "modules": ("genegraph/modules.parquet", genegraph.MODULES),
     "gene_embedding": ("genegraph/gene_embedding.parquet", genegraph.GENE_EMBEDDING),
@@ -45,6 +46,12 @@ TABLES: Mapping[str, tuple[str, TableKind]] = {
     "added_value": ("evaluation/added_value.parquet", evaluation.ADDED_VALUE),
     "subgroups": ("evaluation/subgroups.parquet", evaluation.SUBGROUPS),
     "audits": ("evaluation/audits.parquet", evaluation.AUDITS),
+    "sites": ("evaluation/sites.parquet", evaluation.SITES),
+    "external": ("evaluation/external.parquet", evaluation.EXTERNAL),
+    "external_calibration": ("evaluation/external_calibration.parquet", evaluation.EXTERNAL_CALIBRATION),
+    "external_comparisons": ("evaluation/external_comparisons.parquet", evaluation.EXTERNAL_COMPARISONS),
+    "external_curves": ("evaluation/external_curves.parquet", evaluation.EXTERNAL_CURVES),
+    "external_at_risk": ("evaluation/external_at_risk.parquet", evaluation.EXTERNAL_AT_RISK),
     "ledger": ("ledger.parquet", LEDGER),
 }
 """Name in the report -> file below the results folder, and its kind."""

@@ -27,6 +27,9 @@ COHORT = TableKind(
 )
 """One row per patient as analysed, sorted by name; ``slides``: names joined by a space; further columns: covariates."""
 
+COHORTS = TableKind("cohorts", 1, COHORT.columns | {"cohort": "str", "role": "str"})
+"""external/cohort.parquet: the same of all cohorts, with the `role` of each, ``train`` or ``external``."""
+
 FOLDS = TableKind("folds", 1, {"patient": "str", "repeat": "int", "fold": "int", "role": "str"})
 """Role ``train``, ``validation`` (inner part of the training part) or ``test`` of each patient in each fold."""
 
@@ -157,6 +160,12 @@ def read_clinical(path: str | Path, *, endpoint: str | None, covariates: Mapping
     for name, kind in covariates.items():
         frame[name] = _numbers(text[name], path, name) if kind == "numeric" else text[name].str.strip()
     return frame
+
+
+def read_cohorts(path: str | Path) -> dict[str, str]:
+    """Patient -> cohort of the patients table."""
+    table = pd.read_csv(path, sep="\t", dtype=str, usecols=["patient", "cohort"])
+    return dict(zip(table["patient"].str.strip(), table["cohort"].str.strip(), strict=True))
 
 
 def _numbers(column: pd.Series, path: str | Path, name: str) -> pd.Series:

@@ -79,6 +79,13 @@ class TableKind:
         keep = {k.decode(): v for k, v in found.items() if k not in (b"format", b"format_version", b"pandas")}
         return {key: json.loads(value) for key, value in keep.items() if key != "ARROW:schema"}
 
+    def is_kind_of(self, path: str | Path) -> bool:
+        """Whether the Parquet file at `path` says that it is a table of this kind; False for other files."""
+        try:
+            return (pq.read_schema(path).metadata or {}).get(b"format", b"").decode() == self.name
+        except (OSError, pa.ArrowException):
+            return False
+
     def _check_format(self, found: Mapping, path: str | Path) -> None:
         name, version = (found.get(key, b"none").decode() for key in (b"format", b"format_version"))
         if (name, version) != (self.name, str(self.version)):

@@ -16,7 +16,7 @@ def derived(tables: Mapping[str, pd.DataFrame | None], models: Sequence[str]) ->
     made = dict(tables)
     cohort = made.get("cohort")
     risks = {model: risk for model in models if (risk := made.get(f"risk/{model}")) is not None}
-    made["flow"] = None if cohort is None else flow(cohort, made.get("ledger"), risks)
+    made["flow"] = None if cohort is None else flow(cohort, made.get("ledger"), risks, made.get("all_cohorts"))
     tables_of = {model: made.get(f"reconstruction/{model}") for model in models}
     parts = [table.assign(model=model) for model, table in tables_of.items() if table is not None and len(table)]
     made["reconstruction"] = pooled_reconstruction(pd.concat(parts, ignore_index=True)) if parts else None

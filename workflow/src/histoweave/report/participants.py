@@ -8,25 +8,35 @@ import pandas as pd
 Tables = Mapping[str, pd.DataFrame | None]
 
 
-def flow(cohort: pd.DataFrame, ledger: pd.DataFrame | None, risks: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def flow(
+    cohort: pd.DataFrame,
+    ledger: pd.DataFrame | None,
+    risks: Mapping[str, pd.DataFrame],
+    everybody: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Boxes of the participant flow: ``level``, ``step``, ``n``, ``left_out``, ``reason``.
 
     cohort : one row per analysed patient with ``event``, ``has_slide``, ``has_expression``
     ledger : rows of all steps; those of kind "patient" left before the cohort if the cohort does not hold them
     risks : model -> out-of-fold risks with ``patient``
+    everybody : patients of all cohorts with ``cohort`` and ``role``, where some are external
     """
-    gone = _before_cohort(cohort, ledger)
+    others = pd.Series(dtype=str) if everybody is None else everybody.loc[everybody["role"] == "external", "cohort"]
+    gone = _before_cohort(cohort if everybody is None else everybody, ledger)
     left = gone["item"].nunique()
     slide, expression = cohort["has_slide"].astype(bool), cohort["has_expression"].astype(bool)
     tested = {name for table in risks.values() for name in table["patient"]}
     rows = [
-        (0, "patients in the table", len(cohort) + left, 0, ""),
-        (1, "analysed: with follow-up", len(cohort), left, reasons(gone)),
-        (2, "with slide", int(slide.sum()), 0, ""),
-        (2, "with expression", int(expression.sum()), 0, ""),
-        (2, "with both", int((slide & expression).sum()), 0, ""),
-        (2, "with an out-of-fold risk", len(tested), 0, ""),
+        (0, "patients in the table", len(cohort) + len(others) + left, 0, ""),
+        (1, "analysed: with follow-up", len(cohort) + len(others), left, reasons(gone)),
+        (3, "with slide", int(slide.sum()), 0, ""),
+        (3, "with expression", int(expression.sum()), 0, ""),
+        (3, "with both", int((slide & expression).sum()), 0, ""),
+        (3, "with an out-of-fold risk", len(tested), 0, ""),
     ]
+    if len(others):
+        apart = ", ".join(f"{name} ({count})" for name, count in others.value_counts().sort_index().items())
+        rows.insert(2, (2, "training cohorts", len(cohort), len(others), f"external cohorts, validated on: {apart}"))
     return pd.DataFrame(rows, columns=["level", "step", "n", "left_out", "reason"])
 
 

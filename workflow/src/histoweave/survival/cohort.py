@@ -83,6 +83,19 @@ def sites_of(frame: pd.DataFrame, slides: pd.DataFrame) -> pd.Series:
     return site.fillna(frame["patient"].str.extract(_TCGA)[0].astype("string")).fillna("unknown").astype(str)
 
 
+def with_roles(cohort: pd.DataFrame, cohort_of: Mapping[str, str], roles: Mapping[str, str]) -> pd.DataFrame:
+    """Return `cohort` with the columns ``cohort`` and ``role``.
+
+    cohort_of : patient -> cohort; roles : cohort -> ``train | external``. Raises InputError if a cohort is left empty.
+    """
+    frame = cohort.assign(cohort=cohort["patient"].map(cohort_of))
+    frame["role"] = frame["cohort"].map(roles)
+    if gone := sorted(set(roles) - set(frame["cohort"])):
+        msg = f"no patient of the cohort(s) {shorten(gone)} is left: none has follow-up and the data asked for."
+        raise InputError(msg)
+    return frame
+
+
 def _check(frame: pd.DataFrame) -> None:
     if frame.empty:
         msg = "no patient is left: none has follow-up and the data asked for. Do the patient names agree in all tables?"

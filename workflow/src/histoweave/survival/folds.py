@@ -4,6 +4,7 @@ Whole sites go to one fold by default, since a slide betrays its site (Howard et
 doi:10.1038/s41467-021-24698-1); sites are dealt out so that folds hold about equally many events and patients.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,8 +22,9 @@ _TRIES = 200
 class FoldSettings:
     """How patients are split.
 
-    scheme : ``site_preserved``, ``stratified`` (by event) or ``given`` (the file under `given`)
-    folds, repeats : outer folds, and how often everything is split anew
+    scheme : ``site_preserved``, ``one_site_out`` (each site a fold), ``stratified`` (by event) or ``given`` (the file
+        under `given`)
+    folds, repeats : outer folds, and how often everything is split anew; one_site_out has one repeat
     validation_share : share of each outer training part that tunes and stops (stratified by event)
     least_train_events : an outer training part with fewer events is refused
     """
@@ -36,6 +38,15 @@ class FoldSettings:
     given: str | None
 
 
+@dataclass(frozen=True)
+class SiteSettings:
+    """Leave-one-site-out beside the folds: `models` are trained anew without each site of `least_events` or more."""
+
+    section: ClassVar[str] = "survival.one_site_out"
+    models: tuple[str, ...]
+    least_events: int
+
+
 def split(cohort: pd.DataFrame, *, settings: FoldSettings, seed: int, given: pd.DataFrame | None) -> pd.DataFrame:
     """Role of each patient in each repeat and fold: ``patient, repeat, fold, role``.
 
@@ -43,6 +54,8 @@ def split(cohort: pd.DataFrame, *, settings: FoldSettings, seed: int, given: pd.
     """
     if settings.scheme == "given":
         parts = _given_parts(cohort, given)
+    elif settings.scheme == "one_site_out":
+        return without_each_site(cohort, settings=settings, seed=seed, least_events=0)
     else:
         parts = [
             (repeat, fold, assigned == fold)
@@ -50,9 +63,42 @@ def split(cohort: pd.DataFrame, *, settings: FoldSettings, seed: int, given: pd.
             for assigned in [_assign(cohort, settings, generator(seed, "folds", repeat))]
             for fold in range(settings.folds)
         ]
+    return _with_roles(cohort, parts, settings, lambda repeat, fold: generator(seed, "validation", repeat, fold))
+
+
+def without_each_site(cohort: pd.DataFrame, *, settings: FoldSettings, seed: int, least_events: int) -> pd.DataFrame:
+    """One fold per site with `least_events` or more, in the order of their names; the fold tests that site alone.
+
+    cohort : ``patient, site, event``. Returns ``patient, repeat, fold, role``; raises InputError for fewer than two
+    sites.
+    """
+    events = cohort.groupby("site")["event"].sum().sort_index()
+    names = list(events.index[events >= least_events])
+    if len(events) < 2 or not names:
+        msg = (
+            f"no site can be left out: {len(events)} site(s), {len(names)} of them with {least_events} or more events. "
+            "Fill the column 'site', lower survival.one_site_out.least_events, or take other folds."
+        )
+        raise InputError(msg)
+    parts = [(0, fold, (cohort["site"] == name).to_numpy()) for fold, name in enumerate(names)]
+    return _with_roles(cohort, parts, settings, lambda _, fold: generator(seed, "validation", "site", names[fold]))
+
+
+def hold_out(cohort: pd.DataFrame, test: np.ndarray, *, settings: FoldSettings, seed: int) -> pd.DataFrame:
+    """One fold that tests the patients where `test` (patient,) is true and is trained on all others."""
+    return _with_roles(cohort, [(0, 0, test)], settings, lambda *_: generator(seed, "validation", "external"))
+
+
+def _with_roles(
+    cohort: pd.DataFrame,
+    parts: list[tuple],
+    settings: FoldSettings,
+    rng_of: Callable[[int, int], np.random.Generator],
+) -> pd.DataFrame:
+    """Table of roles of all `parts`: (repeat, fold, masks of the roles)."""
     frames = []
     for repeat, fold, *masks in parts:
-        rng = generator(seed, "validation", repeat, fold)
+        rng = rng_of(repeat, fold)
         roles = _roles(cohort, masks, settings, rng)
         _check_part(cohort, roles, repeat, fold, settings)
         frames.append(pd.DataFrame({"patient": cohort["patient"], "repeat": repeat, "fold": fold, "role": roles}))
