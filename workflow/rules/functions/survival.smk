@@ -92,8 +92,7 @@ def train_code(wildcards):
 def train_options(wildcards):
     "The model's inputs, its method, and a checkpoint folder that other code never goes on with."
     method = MODELS[wildcards.model]["method"]
-    name = ".".join(
-        [*wildcards]
-    )  # of one rule the model, of the other who is held out, too
-    folder = f"{SURVIVAL}/checkpoints/{name}-{train_code(wildcards)}"
+    # The model and, of those trained without some patients, who they are.
+    name = "-".join([*wildcards, train_code(wildcards)])
+    folder = f"{SURVIVAL}/checkpoints/{name}"
     return [*model_files(wildcards), "--method", method, "--checkpoints", folder]

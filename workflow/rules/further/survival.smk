@@ -48,6 +48,8 @@ use rule train_model as train_held_out with:
         f"{RESULTS}/logs/survival/train_held_out/{{who}}.{{model}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/survival/train_held_out/{{who}}.{{model}}.tsv"
+    conda:
+        "../../../envs/survival.yaml"
 
 
 rule explain_model:

@@ -27,8 +27,8 @@ COHORT = TableKind(
 )
 """One row per patient as analysed, sorted by name; ``slides``: names joined by a space; further columns: covariates."""
 
-COHORTS = TableKind("cohorts", 1, COHORT.columns | {"cohort": "str", "role": "str"})
-"""external/cohort.parquet: the same of all cohorts, with the `role` of each, ``train`` or ``external``."""
+COHORTS = TableKind("cohort", 1, COHORT.columns | {"cohort": "str", "role": "str"})
+"""external/cohort.parquet: the same kind, of all cohorts, with the `role` of each, ``train`` or ``external``."""
 
 FOLDS = TableKind("folds", 1, {"patient": "str", "repeat": "int", "fold": "int", "role": "str"})
 """Role ``train``, ``validation`` (inner part of the training part) or ``test`` of each patient in each fold."""
