@@ -4,8 +4,11 @@ import importlib.util
 import subprocess
 import sys
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 
 from histoweave.errors import InputError
 from histoweave.expression import sctransform, sctransform_r
@@ -76,3 +79,25 @@ def test_numbers_of_cells_and_genes_reach_r(synth_a):
     )
     np.testing.assert_array_equal(few, again)
     assert not np.allclose(few, full)
+
+
+@needs_r
+@pytest.mark.parametrize("version", [1, 2])
+def test_both_engines_write_the_same_artefact(version, stage, synth_a, tmp_path):
+    counts, _, names = synth_a
+    cells = [f"c{i}" for i in range(len(counts))]
+    data = ad.AnnData(sparse.csr_matrix(counts.astype(np.float32)), obs=pd.DataFrame(index=cells))
+    data.var_names = names
+    stage.qc(data)
+    stage.config["hvg"]["n_genes"] = 50
+    stage.config["sctransform"]["version"] = version
+    written = []
+    for engine in ("native", "r"):
+        stage.config["sctransform"]["engine"] = engine
+        stage.residuals()
+        written.append(ad.read_h5ad(tmp_path / "residuals.h5ad"))
+    ours, theirs = written
+    assert ours.var_names.tolist() == theirs.var_names.tolist()
+    assert ours.var.columns.tolist() == theirs.var.columns.tolist()
+    assert set(ours.uns) == set(theirs.uns)
+    np.testing.assert_allclose(ours.X, theirs.X, atol=1e-4)
