@@ -1,6 +1,5 @@
 """Leave out the cells and genes that cannot be analysed, and say why."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from histoweave.expression.qc import QcSettings, inspect
 from histoweave.formats.expression import CountsFile, leave_out, read_annotation, write_counts
 from histoweave.formats.ledger import Account
 
-log = logging.getLogger("histoweave")
 ABOUT = ("dataset", "modality", "tissue", "species")
 
 
@@ -29,17 +27,15 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--ledger", type=Path, required=True, help="cells and genes left out")
     args = parser.parse_args(argv)
     settings = steps.settings_of(QcSettings, args.settings["qc"])
-    peaks = steps.settings_of(PeakSettings, args.settings["peaks"])
-    inputs = {"data": args.data, "annotation": args.annotation}
+    inputs, memory_gb = {"data": args.data, "annotation": args.annotation}, args.settings["memory_gb"]
     record = steps.provenance("expression/qc_counts", settings=args.settings, seed=args.seed, inputs=inputs)
-    memory_gb, account = args.settings["memory_gb"], Account("expression")
-    file = CountsFile(args.data, memory_gb=memory_gb)
+    file, account = CountsFile(args.data, memory_gb=memory_gb), Account("expression")
     counts, genes, source = Kept(file, most_gb=memory_gb / 4), file.genes, str(args.data)
     if args.modality == "scatac" and is_peaks(genes):
-        annotation = read_annotation(args.annotation, source=source)
-        found = map_peaks(genes, annotation, upstream_bp=peaks.upstream_bp, source=source)
+        table, peaks = read_annotation(args.annotation, source=source), args.settings["peaks"]
+        found = map_peaks(genes, table, source=source, upstream_bp=steps.settings_of(PeakSettings, peaks).upstream_bp)
         leave_out(account, "peak", args.dataset, genes, np.where(found.mapped, "", "lies in no gene"))
-        log.info("%.1f %% of %d peaks lie in no gene", 100 * np.mean(~found.mapped), len(genes))
+        steps.log.info("%.1f %% of %d peaks lie in no gene", 100 * np.mean(~found.mapped), len(genes))
         counts, genes = Activity(counts, found), found.genes
     coords = file.coordinates() if args.modality == "spatial" else None
     who = {"cells": file.cells, "genes": genes, "coords": coords, "modality": args.modality, "source": source}
