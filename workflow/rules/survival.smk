@@ -120,7 +120,7 @@ rule train_model:
         covariates=sorted(INPUTS["covariates"]),
         device=config["survival"]["device"],
         files=train_options,
-        code=train_code,
+        code=lambda w: code_of("survival/train_model", module_of(w)),
     shell:
         "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/train_model.py --cohort {input.cohort:q} --folds {input.folds:q} {params.files:q}"
         " --families {input.families:q} --covariates {params.covariates:q} --groups {params.groups:q}"

@@ -83,16 +83,16 @@ def model_files(wildcards):
     return [word for part in parts for word in part]
 
 
-def train_code(wildcards):
-    "Hash of the code that trains the model."
-    method = MODELS[wildcards.model]["method"]
-    return code_of("survival/train_model", f"histoweave.survival.{method}")
+def module_of(wildcards):
+    "Module of the library that holds the model's method."
+    return f"histoweave.survival.{MODELS[wildcards.model]['method']}"
 
 
 def train_options(wildcards):
     "The model's inputs, its method, and a checkpoint folder that other code never goes on with."
     method = MODELS[wildcards.model]["method"]
     # The model and, of those trained without some patients, who they are.
-    name = "-".join([*wildcards, train_code(wildcards)])
+    code = code_of("survival/train_model", module_of(wildcards))
+    name = "-".join([*wildcards, code])
     folder = f"{SURVIVAL}/checkpoints/{name}"
     return [*model_files(wildcards), "--method", method, "--checkpoints", folder]

@@ -78,10 +78,7 @@ rule explain_model:
         settings=settings("survival.explain"),
         covariates=sorted(INPUTS["covariates"]),
         files=model_files,
-        code=lambda w: code_of(
-            "survival/explain_model",
-            f"histoweave.survival.{MODELS[w.model]['method']}",
-        ),
+        code=lambda w: code_of("survival/explain_model", module_of(w)),
     shell:
         "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/explain_model.py --cohort {input.cohort:q} {params.files:q}"
         " --covariates {params.covariates:q} --bundle {input.bundle:q} --risk {input.risk:q}"
