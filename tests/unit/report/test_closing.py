@@ -5,7 +5,7 @@ import pandas as pd
 from unit.report.test_page import run_of
 
 from histoweave.report import closing
-from histoweave.report.blocks import Code, Table, Text
+from histoweave.report.blocks import Code, Table
 
 
 def tables(section):
@@ -72,10 +72,11 @@ def test_card_changes_with_the_configuration(root, results):
     assert changed["hash of the configuration"] != expected
 
 
-def test_limits_name_what_the_run_lacks(root, results, tmp_path):
-    full, bare = (closing.limits_section(run_of(root, folder)).blocks for folder in (results, tmp_path))
-    assert not [block for block in full if block.tone == "caution"]
-    lacking = [block.text for block in bare if isinstance(block, Text) and block.tone == "caution"]
-    assert lacking == [
-        "This run lacks: slides/qc.parquet, genegraph/gene_embedding.parquet, evaluation/metrics.parquet."
-    ]
+def test_limits_are_those_of_what_was_done(root, results):
+    run = run_of(root, results)
+    first = closing.limits_section(run).blocks[0].text
+    assert first.startswith("Internal evaluation")
+    run.tables["external"] = run.table("metrics")
+    assert closing.limits_section(run).blocks[0].text.startswith("The external cohorts are those")
+    run.config["inputs"]["patients"] = None
+    assert [block.text for block in closing.limits_section(run).blocks] == list(closing.ALWAYS)

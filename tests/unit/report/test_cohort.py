@@ -96,4 +96,4 @@ def test_without_tables_each_section_stands_and_says_so(root, tmp_path, section)
 
 
 def test_lead_without_a_cohort(root, tmp_path):
-    assert cohort.lead(run_of(root, tmp_path)) == ["This run wrote no cohort; the sections below say what is missing."]
+    assert cohort.lead(run_of(root, tmp_path)) == ["No table; no survival analysis."]

@@ -27,4 +27,4 @@ def test_checks_are_summed_up(root, results):
 
 def test_without_explanations_there_is_no_table(root, tmp_path):
     section = insight.heatmaps_section(run_of(root, tmp_path))
-    assert [getattr(block, "name", "") for block in section.blocks] == [""]
+    assert [block.tone for block in section.blocks] == ["", "missing"]

@@ -77,7 +77,7 @@ def test_a_number_links_to_its_row(page):
 
 
 def test_a_figure_that_was_not_drawn_gives_its_reason(page):
-    assert '<p class="missing"><b>Slide heatmap: highest.</b> Not drawn: no slide.</p>' in page
+    assert "Not shown here: the figure &#39;Slide heatmap: highest&#39; (no slide)." in page
 
 
 def test_equal_runs_give_equal_bytes_without_a_time(root, results):
@@ -85,11 +85,14 @@ def test_equal_runs_give_equal_bytes_without_a_time(root, results):
     assert not re.search(r"20\d\d-\d\d-\d\dT\d\d", page_of(root, results))
 
 
-def test_without_any_table_each_section_still_says_what_is_missing(root, tmp_path):
+def test_without_any_table_one_sentence_names_the_sections_that_are_empty(root, tmp_path):
     text = page_of(root, tmp_path)
-    assert "survival/cohort.parquet was not written by this run" in text
-    assert "evaluation/metrics.parquet was not written by this run" in text
-    assert len(sections_of(run_of(root, tmp_path))) == text.count("<section id=")
+    sections, empty = sections_of(run_of(root, tmp_path))
+    assert [section.anchor for section in sections] == ["assays", "limits", "methods", "checklists", "provenance"]
+    assert len(empty) == 13
+    assert text.count("<section id=") == 5
+    assert text.count("not written by this run") == 1  # the slides, beside the datasets
+    assert "The steps behind these sections were not part of this run. So there is nothing on: <span" in text
 
 
 def test_anchors_are_unique_and_reachable(page):

@@ -15,6 +15,13 @@ GENE_FIGURES = [
     if DATASETS and GENEGRAPH_EXTRA[use]
     for name in names
 ]
+# Figures of sites and cohorts that the models have not seen, where the config asks for such.
+OTHER_COHORTS = sorted({row["cohort"] for row in VALIDATED}) if PATIENTS else []
+ELSEWHERE = [
+    *(["sites"] if PATIENTS and HELD_OUT["one_site_out"] else []),
+    *(["external", "external_calibration"] if OTHER_COHORTS else []),
+    *(f"external_kaplan_meier__{cohort}" for cohort in OTHER_COHORTS),
+]
 FIGURES = {
     "participants": "Participants",
     "follow_up": "Participants",
@@ -33,6 +40,7 @@ FIGURES = {
     "gene_training": "Gene graph",
     "gene_quality": "Gene graph",
     **{name: "Gene graph" for name in GENE_FIGURES},
+    **{name: "Other hospitals" for name in ELSEWHERE},
     **{f"kaplan_meier__{model}": "Performance" for model in MODEL_NAMES},
     **{f"heatmap__{case}": "Slides" for case in ("highest", "median", "lowest")},
 }

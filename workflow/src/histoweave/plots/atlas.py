@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from matplotlib.figure import Figure
 
-from histoweave.plots import choices, genes
+from histoweave.plots import choices, elsewhere, genes
 from histoweave.plots.choices import CannotDrawError, Slide, Tables, need
 from histoweave.plots.embedding import gene_map
 from histoweave.plots.flow import participant_flow
@@ -61,6 +61,7 @@ def draw_all(
         "gene_quality": lambda: choices.gene_quality(tables),
     }
     jobs |= _of_genes(tables)
+    jobs |= _elsewhere(tables, settings)
     jobs |= {f"kaplan_meier__{model}": _later(choices.risk_groups, tables, model) for model in models}
     cases = ("highest", "median", "lowest")
     jobs |= {f"heatmap__{case}": _later(choices.heatmap, tables, case, slides) for case in cases}
@@ -86,6 +87,21 @@ def _of_genes(tables: Tables) -> dict[str, Callable[[], Figure]]:
         for name, draw in figures.items()
         if tables.get(table) is not None and len(tables[table])
     }
+
+
+def _elsewhere(tables: Tables, settings: FigureSettings) -> dict[str, Callable[[], Figure]]:
+    """Figures of sites and cohorts that the models have not seen, where there are such."""
+    jobs: dict[str, Callable[[], Figure]] = {}
+    if tables.get("sites") is not None:
+        jobs["sites"] = lambda: elsewhere.sites(tables, settings.main_model)
+    curves = tables.get("external_curves")
+    if curves is not None:
+        jobs["external"] = lambda: elsewhere.external(tables)
+        jobs["external_calibration"] = lambda: elsewhere.external_calibration(tables)
+        for cohort in sorted(curves["cohort"].unique()):
+            name = f"external_kaplan_meier__{cohort}"
+            jobs[name] = _later(elsewhere.external_groups, tables, cohort, settings.main_model)
+    return jobs
 
 
 def _later(draw: Callable[..., Figure], *arguments: object) -> Callable[[], Figure]:

@@ -12,7 +12,11 @@ AUTHORS = "for the authors"
 
 
 def checklists_section(run: Run) -> Section:
-    """TRIPOD+AI and REMARK, item by item."""
+    """TRIPOD+AI and REMARK, item by item; they are about studies of patients."""
+    if not run.config["inputs"].get("patients"):
+        return Section(
+            "checklists", "Reporting checklists", [Text("Not available: no patients were given.", "missing")]
+        )
     blocks: list = [
         Text(
             "What the run knows is filled in and linked to where this page shows it; the rest is marked 'for the"
@@ -126,5 +130,6 @@ _MAKERS: tuple[tuple[tuple[str, ...], Callable[[Run], dict[str, str]]], ...] = (
         ("kaplan_meier",),
         _said(("univariable",), "Kaplan-Meier curves with numbers at risk, stratified log-rank tests."),
     ),
+    (("external",), _said(("external",), "Frozen models on external cohorts, with intervals and calibration.")),
     (("audits",), _said(("audits",), "Audits of sites, roles, follow-up and seeds.")),
 )

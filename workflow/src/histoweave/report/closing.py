@@ -11,25 +11,30 @@ from histoweave.report.run import Run
 _MOST_ROWS = 2000
 
 
+ORIGIN = {
+    "internal": "Internal evaluation: all patients come from the same tables. An interval that is clear of zero here"
+    " does not say that a model holds at another hospital.",
+    "external": "The external cohorts are those that were at hand; they do not stand for all hospitals. What was"
+    " changed after a look at them would make them internal.",
+}
 LIMITS = (
-    "Internal evaluation: all patients come from the same tables. An interval that is clear of zero here does not say"
-    " that a model holds at another hospital.",
     "Several models are compared; the best one of several is judged too well. Trust the comparison that you named"
     " before seeing results.",
     "Folds of one repeat share training patients, so fold results are not independent; the tests over repeats allow"
     " for that, intervals from the bootstrap do not contain the variation of training anew.",
-    "Attention and gene modules describe what a model uses. They are no causes, and other models use other things.",
     "Censoring is taken to be unrelated to prognosis given the fold; the data cannot prove it.",
     "Batches of slides, stains and scanners differ between sites; the audits tell how well features give a site away.",
+)
+ALWAYS = (
+    "Attention and gene modules describe what a model uses. They are no causes, and other models use other things.",
 )
 
 
 def limits_section(run: Run) -> Section:
-    """What the design cannot tell, and what this run lacks."""
-    blocks: list = [Text(text) for text in LIMITS]
-    lacking = [name for name in ("slides_qc", "gene_embedding", "metrics") if not run.has(name)]
-    if lacking:
-        blocks.append(Text(f"This run lacks: {', '.join(run.files[name] for name in lacking)}.", "caution"))
+    """What the design cannot tell."""
+    inside = "external" if run.has("external") else "internal"
+    survival = (ORIGIN[inside], *LIMITS) if run.config["inputs"].get("patients") else ()
+    blocks: list = [Text(text) for text in (*survival, *ALWAYS)]
     if run.config.get("simulate"):
         blocks.append(Text("The cohort is simulated: nothing here is a finding about patients.", "caution"))
     return Section("limits", "Limits", blocks)

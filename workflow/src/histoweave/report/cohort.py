@@ -145,7 +145,9 @@ def _site_text(run: Run, folds: pd.DataFrame) -> list[Text]:
 def lead(run: Run) -> list[str]:
     """Sentences for the top of the page: how much data, and what the main model adds to the reference."""
     if not run.has("cohort"):
-        return ["This run wrote no cohort; the sections below say what is missing."]
+        parts = {"slides": "slides_qc", "genes in the gene graphs": "gene_embedding"}
+        counts = [f"{len(run.table(name)):,} {what}" for what, name in parts.items() if run.has(name)]
+        return [f"{'; '.join(counts) or 'No table'}; no survival analysis."]
     told = follow_up(run.table("cohort"))
     models = len(run.config.get("survival", {}).get("models") or {})
     genes = number_text(len(run.table("gene_embedding")), digits=3) if run.has("gene_embedding") else "no"

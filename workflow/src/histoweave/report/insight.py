@@ -15,6 +15,8 @@ def heatmaps_section(run: Run) -> Section:
         " that what they show causes the outcome."
     )
     blocks: list = [Text(text), *run.named("heatmap")]
+    if not run.has("attention"):
+        blocks.append(Text("Not available: no model of this run gave attention.", "missing"))
     blocks += [*run.named("attributions"), *_inputs(run), *_checks(run)]
     blocks += reconstruction_blocks(run)
     if run.texts.get("viewer"):

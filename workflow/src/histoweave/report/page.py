@@ -12,6 +12,8 @@ from histoweave.report.blocks import Picture, Section
 from histoweave.report.checklists import checklists_section
 from histoweave.report.closing import failed_section, limits_section, provenance_section
 from histoweave.report.cohort import assays_section, endpoint_section, flow_section, lead, splits_section
+from histoweave.report.external import external_section
+from histoweave.report.folding import fold, why_empty
 from histoweave.report.genes import genes_section
 from histoweave.report.insight import heatmaps_section
 from histoweave.report.methods import methods_section
@@ -30,6 +32,7 @@ SECTIONS = (
     genes_section,
     heatmaps_section,
     performance.robustness_section,
+    external_section,
     limits_section,
     failed_section,
     methods_section,
@@ -38,9 +41,9 @@ SECTIONS = (
 )
 
 
-def sections_of(run: Run) -> list[Section]:
-    """All sections of the page in order; one whose tables are missing says so."""
-    return [make(run) for make in SECTIONS]
+def sections_of(run: Run) -> tuple[list[Section], list[Section]]:
+    """Sections of the page in order, and those of which this run has nothing."""
+    return fold([make(run) for make in SECTIONS])
 
 
 def render(run: Run, *, templates: Path, title: str) -> str:
@@ -52,9 +55,10 @@ def render(run: Run, *, templates: Path, title: str) -> str:
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     # These two files are ours; all else is escaped.
     style, script = (Markup((templates / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))  # noqa: S704
-    return environment.get_template("page.html.j2").render(
-        title=title, lead=lead(run), sections=sections_of(run), style=style, script=script
-    )
+    sections, empty = sections_of(run)
+    texts = {"title": title, "lead": lead(run), "why_empty": why_empty(run.config["inputs"])}
+    page = environment.get_template("page.html.j2")
+    return page.render(**texts, sections=sections, empty=empty, style=style, script=script)
 
 
 def pictures_of(figures: Sequence[Mapping], captions: Mapping[str, str]) -> dict[str, Picture]:

@@ -20,7 +20,13 @@ NAMES = {
     "d_calibration_p": "D-calibration p",
     "calibration_slope": "calibration slope",
     "observed_expected": "observed / expected",
+    "hazard_ratio": "hazard ratio per SD",
+    "log_rank_p": "log-rank p",
+    "event_rate": "share with the event",
+    "median_follow_up_days": "median follow-up (days)",
 }
+
+ESTIMATE = ("estimate", "lower", "upper")
 
 
 def interval_words(run: Run) -> str:
@@ -210,8 +216,8 @@ def _linked(run: Run, name: str, caption: str, columns: Sequence[str], rows: Seq
 
 
 def subgroups_section(run: Run) -> Section:
-    """Performance within subgroups of patients."""
-    blocks: list = [*run.named("subgroups"), _rows(run, "subgroups", _subgroups)]
+    """Performance within subgroups of patients, and at sites that the models have not seen."""
+    blocks: list = [*run.named("subgroups"), _rows(run, "subgroups", _subgroups), *_sites(run)]
     text = (
         "Subgroups with too few events are named and not estimated. Many subgroups are looked at; expect chance finds."
     )
@@ -227,6 +233,39 @@ def _subgroups(run: Run) -> Table:
     ]
     columns = ["model", "variable", "level", "metric", f"estimate ({interval_words(run)})", "patients", "events"]
     return _linked(run, "subgroups", "Subgroups", [*columns, "why not"], rows)
+
+
+def _sites(run: Run) -> list:
+    """Leave-one-site-out, where the config asks for it."""
+    if not run.config["survival"]["one_site_out"]["models"]:
+        return [Text("No model was trained anew without a site (survival.one_site_out); above, a site's patients are"
+                     " tested with those of the other sites of their fold.")]  # fmt: skip
+    if not run.has("sites"):
+        return [run.absent("sites")]
+    text = (
+        "Leave-one-site-out: each model was trained anew without the site and tested there, so patients are compared"
+        " within their site. 'Mean of sites' is that of a random-effects model; 'another site' is the range in which"
+        " the c-index of a further site is expected, which matters to a hospital that was not part of this study."
+    )
+    return [Text(text), *run.named("sites"), _site_table(run)]
+
+
+def _site_table(run: Run) -> Table:
+    frame = run.table("sites")
+    frame = frame[frame["metric"] == "c_index"]
+    inside = {}
+    if run.has("subgroups"):
+        groups = run.table("subgroups").query("variable == 'site' and metric == 'c_index'")
+        inside = {(row.model, row.level): cell(row.estimate) for row in groups.itertuples()}
+    rows = [
+        [cell(row["model"]), cell(row["site"] or row["kind"]), interval_cell(*(row[k] for k in ESTIMATE))]
+        + [inside.get((row["model"], row["site"]), cell(None)), cell(row["n_patients"]), cell(row["n_events"])]
+        + [cell(row["reason"])]
+        for row in frame.to_dict("records")
+    ]
+    columns = ["model", "site", f"Harrell's c ({interval_words(run)})", "c there in the folds", "patients", "events"]
+    caption = "Models trained without the site"
+    return Table("sites", caption, [*columns, "why not"], rows, file=run.files["sites"], rows_of=list(frame.index))
 
 
 def robustness_section(run: Run) -> Section:
