@@ -11,7 +11,7 @@ prediction interval, Higgins et al. (2009), doi:10.1111/j.1467-985X.2008.00552.x
 | mu, tau^2 | mean, between | () | mean over sites, and variance between them (Paule and Mandel's estimate) |
 | k | len(effect) | () | number of sites |
 
-Prediction interval: mu +- t(k - 2) sqrt(tau^2 + SE(mu)^2). Sites whose c-index is 0 or 1 have no variance and are left
+Prediction interval: mu +- t(k - 2) sqrt(tau^2 + SE(mu)^2). Sites whose c-index is 0 or 1, or does not vary, are left
 out of the mean (our choice); the rows of the sites show them.
 """
 
