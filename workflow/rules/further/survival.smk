@@ -42,6 +42,7 @@ use rule train_model as train_held_out with:
     output:
         risk=f"{SURVIVAL}/{{who}}/{{model}}/risk.parquet",
         training=f"{SURVIVAL}/{{who}}/{{model}}/training.parquet",
+        reconstruction=f"{SURVIVAL}/{{who}}/{{model}}/reconstruction.parquet",
         bundle=directory(f"{SURVIVAL}/{{who}}/{{model}}/bundle"),
         ledger=f"{RESULTS}/ledger/survival/train_held_out.{{who}}.{{model}}.parquet",
     log:
