@@ -1,7 +1,7 @@
 """CPU seconds and memory of one training step of G-HANet (forward, loss, backward, Adam) at the published size.
 
 Run with OMP_NUM_THREADS=1. Each bag size runs in a process of its own, so that its peak memory is its own.
-The same step with keys and values formed for every tile, as published, is timed beside it in the same process.
+The same step with plain layers, keys and values formed for every tile as published, is timed beside it.
 """
 
 import resource
@@ -44,6 +44,7 @@ def one(tiles: int, *, fold: bool) -> None:
     """Print CPU seconds and peak memory for one bag size."""
     import torch
 
+    from histoweave.survival import tile_layers
     from histoweave.survival.attention import FoldedAttention
     from histoweave.survival.bags import Batch
     from histoweave.survival.ghanet import Ghanet, GhanetLoss, GhanetShape
@@ -52,7 +53,7 @@ def one(tiles: int, *, fold: bool) -> None:
     sizes = (23, 80, 125, 112, 359, 115)  # 24 % of the genes of BLCA's six families
     shape = GhanetShape(1024, sizes, 4, 512, 4, 2048, 0.25, 0.2, hyper_attention=True)
     if not fold:
-        FoldedAttention.forward = plain
+        FoldedAttention.forward, tile_layers._LEAST_TILES = plain, tiles + 1
     network = Ghanet(shape).train()
     batch = Batch(torch.randn(1, tiles, 1024), torch.ones(1, tiles, dtype=torch.bool), {}, torch.ones(1), torch.ones(1))
     vectors = {"time_bin": torch.ones(1), "expression": torch.randn(1, sum(sizes))}

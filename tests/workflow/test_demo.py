@@ -1,6 +1,5 @@
 """The demo from end to end: what was planted is found, and with follow-up dealt out anew nothing is."""
 
-import json
 import os
 import re
 import shutil
@@ -9,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from safetensors.numpy import load_file
 from sklearn.metrics import adjusted_rand_score
 from workflow.conftest import Project, copy_project
+
+from histoweave.formats.bundle import read_folds, read_header, write_bundle
 
 pytestmark = pytest.mark.slow
 
@@ -118,11 +118,11 @@ def test_predict_gives_a_fold_s_risks_without_genomics_and_training_data(demo, t
     results = demo.folder / "results"
     project = copy_project(demo.folder, tmp_path)
     (tmp_path / "workflow/src/sitecustomize.py").write_text(BLOCKER)  # a machine without R and single-cell packages
-    bundle = tmp_path / "bundle"
-    shutil.copytree(results / "survival/ghanet/bundle", bundle)
-    header = json.loads((bundle / "bundle.json").read_text())
-    fold = next(entry for entry in header["folds"] if (entry["repeat"], entry["fold"]) == (0, 0))
-    (bundle / "bundle.json").write_text(json.dumps(header | {"folds": [fold]}))
+    whole = results / "survival/ghanet/bundle"
+    header = read_header(whole)
+    state = next(one for one in read_folds(whole, header) if (one.repeat, one.fold) == (0, 0))
+    told = {name: header[name] for name in ("method", "needs", "encoder", "horizons_days")}
+    write_bundle(tmp_path / "bundle", told, [state], provenance={})
     risk = table(demo, "survival/ghanet/risk.parquet")
     risk = risk[(risk["repeat"] == 0) & (risk["fold"] == 0)].set_index("patient")
     qc = table(demo, "slides/qc.parquet")
@@ -135,8 +135,7 @@ def test_predict_gives_a_fold_s_risks_without_genomics_and_training_data(demo, t
     done = project.snakemake("--configfile", "predict.yaml", "--", "predict")
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     made = pd.read_parquet(tmp_path / "new/predict/risk.parquet").set_index("patient").loc[risk.index]
-    train_risk = load_file(bundle / fold["file"])["train_risk"]
-    again = made["risk"] * train_risk.std() + risk["train_median"]
+    again = made["risk"] * state.train_risk.std() + risk["train_median"]
     np.testing.assert_allclose(again, risk["risk"], atol=1e-5)
     np.testing.assert_allclose(made["survival_365"], risk["survival_365"], atol=1e-5)
     assert made["percentile"].between(0, 100).all()
