@@ -86,13 +86,14 @@ def test_npz(tmp_path):
 
 def test_our_own(tmp_path):
     tiles = pd.DataFrame({"tile": range(5), "x": COORDS[:, 0], "y": COORDS[:, 1]})
-    meta = {"encoder": "handcrafted", "encoder_hash": "abc", "mpp": 0.5, "tile_um": 128.0}
+    meta = {"encoder": "handcrafted", "encoder_hash": "abc", "mpp": 0.5, "tile_um": 128.0, "tile_level0_px": 256.0}
     names = [f"n{n}" for n in range(8)]
     write_features(FEATURES, tiles, tmp_path / "a.h5ad", names=names, meta=meta, provenance={})
     given = read_given(tmp_path / "a.h5ad", mpp=None)
     assert given.names == names
     assert np.array_equal(given.features, FEATURES)
     assert (given.encoder, given.tile_um, given.mpp) == ("handcrafted", 128.0, 0.5)
+    assert (given.encoder_hash, given.side_px) == ("abc", 256.0), "a model takes them as those it was trained on"
 
 
 def test_features_must_be_finite(tmp_path):

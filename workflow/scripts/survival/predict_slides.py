@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None) -> None:
     ATTENTION.write(tiles, args.attention, provenance=record)
     for slide, part in tiles.groupby("slide"):
         corners = part[["x", "y"]].to_numpy()
-        if np.isfinite(corners).all():
+        if np.isfinite(corners).all() and np.isfinite(bags.tile_px[slide]):
             write_heatmap(heatmap_path(args.heatmaps, slide), corners, bags.tile_px[slide], part["score"], what="score")
     args.heatmaps.mkdir(parents=True, exist_ok=True)
     account.write(args.ledger, provenance=record)

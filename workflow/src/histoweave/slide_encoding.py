@@ -177,8 +177,9 @@ def import_slide(row: Row, *, job: EncodingJob) -> Row:
         tiles = pd.DataFrame(
             {"tile": np.arange(len(given.features)), "x": given.spatial[:, 0], "y": given.spatial[:, 1]}
         )
-        meta = {"encoder": given.encoder, "encoder_hash": digest(given.encoder, given.names), "fingerprint": print_}
-        meta |= {"mpp": given.mpp, "tile_um": given.tile_um}
+        own = given.encoder_hash or digest(given.encoder, given.names)
+        meta = {"encoder": given.encoder, "encoder_hash": own, "fingerprint": print_}
+        meta |= {"mpp": given.mpp, "tile_um": given.tile_um, "tile_level0_px": given.side_px}
         _write(target, given.features, tiles, given.names, meta, job, source)
     return done
 

@@ -21,6 +21,7 @@ class GivenFeatures:
 
     spatial : (tile, xy) level-0 px of each tile's top left corner, NaN where the file does not say
     encoder : name as the file gives it; tile_um, mpp : NaN where unknown
+    encoder_hash : of our own files, "" for others; side_px : side of a tile in level-0 px, NaN where unknown
     """
 
     features: np.ndarray
@@ -29,6 +30,8 @@ class GivenFeatures:
     encoder: str
     tile_um: float
     mpp: float
+    encoder_hash: str = ""
+    side_px: float = np.nan
 
 
 def read_given(path: str | Path, *, mpp: float | None) -> GivenFeatures:
@@ -64,6 +67,8 @@ def _own(path: Path, _: float | None) -> GivenFeatures:
         str(data.uns["encoder"]),
         float(data.uns["tile_um"]),
         float(data.uns["mpp"]),
+        str(data.uns["encoder_hash"]),
+        float(data.uns.get("tile_level0_px", np.nan)),
     )
 
 
@@ -79,7 +84,7 @@ def _hdf5(path: Path, mpp: float | None) -> GivenFeatures:
         encoder = str(file["features"].attrs.get("encoder", attrs.get("encoder", "given")))
     side = float(attrs.get("patch_size_level0", np.nan))
     known = np.nan if mpp is None else mpp
-    return GivenFeatures(features, _numbered(features), coords, encoder, side * known, known)
+    return GivenFeatures(features, _numbered(features), coords, encoder, side * known, known, side_px=side)
 
 
 def _stamp(path: Path, file: h5py.File, mpp: float | None) -> GivenFeatures:
