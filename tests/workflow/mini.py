@@ -81,8 +81,9 @@ def start(project: Project, *args: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *args]
     log = (project.folder / "started.log").open("w")
     return subprocess.Popen(
-        command, cwd=project.folder, env=clean_env(), stdout=log, stderr=log, start_new_session=True
-    )
+        command, cwd=project.folder, env=clean_env(), stdout=log, stderr=log, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 90) -> None:
