@@ -13,26 +13,23 @@ Deviations: a Cox loss in place of the discrete likelihood, so that all peers sh
 (see `attention`), without bias and with four heads; groups may be any number; expression alone, no mutations.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from histoweave.survival.attention import FoldedAttention
-from histoweave.survival.bags import Batch, FeatureScale, GatedAttention
-from histoweave.survival.gene_groups import group_columns
-from histoweave.survival.interface import EXPRESSION, SLIDE, Context, Patients
-from histoweave.survival.network import NetworkFitted, fit_cox_network, restored_network, seeded
-from histoweave.survival.profiles import ProfileScale
-from histoweave.survival.snn_rna import profile_vectors, snn_layers
+from histoweave.survival.bags import Batch, GatedAttention
+from histoweave.survival.group_network import NEEDS, GroupTokens, fit_group_network, restore_group_network
+from histoweave.survival.interface import Context, Patients
+from histoweave.survival.network import NetworkFitted
 from histoweave.survival.train import Outputs, TrainSettings
 
 NAME = "mcat"
 RESUMES = True
-NEEDS_TRAIN = NEEDS_PREDICT = frozenset({SLIDE, EXPRESSION})
+NEEDS_TRAIN = NEEDS_PREDICT = NEEDS
 USES = frozenset({"gene_groups"})
 
 
@@ -52,20 +49,6 @@ class McatSettings:
 
 Settings = McatSettings
 SIZES = ("hidden", "heads", "dropout")
-
-
-class GroupTokens(nn.Module):
-    """One self-normalising network per gene group: expression (patient, gene) -> (patient, group, hidden)."""
-
-    def __init__(self, members: list[list[int]], hidden: int, *, dropout: float) -> None:
-        super().__init__()
-        self.members = [torch.tensor(columns) for columns in members]
-        self.networks = nn.ModuleList(snn_layers(len(columns), hidden, dropout=dropout) for columns in members)
-
-    def forward(self, expression: torch.Tensor) -> torch.Tensor:
-        """Return the tokens."""
-        pairs = zip(self.networks, self.members, strict=True)
-        return torch.stack([net(expression[:, columns.to(expression.device)]) for net, columns in pairs], dim=1)
 
 
 class Mcat(nn.Module):
@@ -112,45 +95,3 @@ def fit(train: Patients, validation: Patients, *, settings: McatSettings, contex
 def restore(tensors: dict[str, np.ndarray], meta: dict) -> NetworkFitted:
     """Inverse of ``state``."""
     return restore_group_network(NAME, Mcat, tensors, meta)
-
-
-def fit_group_network(
-    name: str,
-    kind: type[nn.Module],
-    sizes: Sequence[str],
-    parts: Sequence[Patients],
-    *,
-    settings: Any,
-    context: Context,
-) -> NetworkFitted:
-    """Train a network of the class `kind` on tiles and gene groups; sizes : settings that its constructor takes."""
-    train = parts[0]
-    train.require(NEEDS_TRAIN, method=name)
-    scale, members = group_columns(train, context.gene_groups, clip=settings.expression_clip, method=name)
-    widths = {
-        "n_features": len(train.feature_names),
-        "members": [columns.tolist() for columns in members.values()],
-        **{size: getattr(settings, size) for size in sizes},
-    }
-    arrays, profile = scale.state("genes")
-    return fit_cox_network(
-        name,
-        NEEDS_PREDICT,
-        seeded(kind, context, **widths),
-        parts,
-        scale=FeatureScale.fitted(train.bags, clip=settings.clip),
-        vectors=profile_vectors(scale),
-        ties=settings.ties,
-        training=settings.training,
-        context=context,
-        meta={"sizes": widths, "profile": profile, "gene_groups": list(members)},
-        arrays=arrays,
-    )
-
-
-def restore_group_network(
-    name: str, kind: type[nn.Module], tensors: dict[str, np.ndarray], meta: dict
-) -> NetworkFitted:
-    """Inverse of the ``state`` of what `fit_group_network` gives."""
-    scale = ProfileScale.restored(tensors, meta["profile"], "genes")
-    return restored_network(name, NEEDS_PREDICT, kind(**meta["sizes"]), profile_vectors(scale), tensors, meta)

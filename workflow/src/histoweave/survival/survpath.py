@@ -22,14 +22,14 @@ import torch
 from torch import nn
 
 from histoweave.survival.bags import Batch, masked_softmax
-from histoweave.survival.interface import EXPRESSION, SLIDE, Context, Patients
-from histoweave.survival.mcat import GroupTokens, fit_group_network, restore_group_network
+from histoweave.survival.group_network import NEEDS, GroupTokens, fit_group_network, restore_group_network
+from histoweave.survival.interface import Context, Patients
 from histoweave.survival.network import NetworkFitted
 from histoweave.survival.train import Outputs, TrainSettings
 
 NAME = "survpath"
 RESUMES = True
-NEEDS_TRAIN = NEEDS_PREDICT = frozenset({SLIDE, EXPRESSION})
+NEEDS_TRAIN = NEEDS_PREDICT = NEEDS
 USES = frozenset({"gene_groups"})
 
 
