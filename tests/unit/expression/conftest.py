@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from histoweave.expression.sctransform import fit
+
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "tests/golden"
 sys.path.insert(0, str(ROOT / "workflow/rules"))
@@ -49,6 +51,15 @@ def synth_b():
     spots = table("inputs/synthB_spots")
     names = counts.index.to_numpy(dtype=str)
     return counts.T.to_numpy(dtype=float), spots[["x", "y"]].to_numpy(), spots[["x1", "x2"]].to_numpy(), names
+
+
+@pytest.fixture(scope="session")
+def whole_fit():
+    """Fit sctransform to all cells and genes, without a draw."""
+    every = {"min_cells": 5, "fit_cells": None, "fit_genes": None}
+    return lambda counts, depth, *, version: fit(
+        counts, depth, version=version, generator=np.random.default_rng(0), **every
+    )
 
 
 @pytest.fixture

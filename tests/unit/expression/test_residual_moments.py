@@ -4,7 +4,7 @@ import pytest
 
 from histoweave.expression.blocks import InMemory
 from histoweave.expression.residual_moments import residual_moments
-from histoweave.expression.sctransform import Model, fit, residual_blocks
+from histoweave.expression.sctransform import Model, residual_blocks
 
 
 def model_of(theta, intercept, slope, *, floor=0.0):
@@ -62,18 +62,10 @@ def test_zeros_that_are_cut_themselves(cells, draw):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_of_a_fitted_model(version, synth_a):
+def test_of_a_fitted_model(version, synth_a, whole_fit):
     counts = synth_a[0]
     depth = counts.sum(axis=1)
-    model = fit(
-        InMemory(counts, cells=None),
-        depth,
-        version=version,
-        min_cells=5,
-        fit_cells=None,
-        fit_genes=None,
-        generator=np.random.default_rng(0),
-    )
+    model = whole_fit(InMemory(counts, cells=None), depth, version=version)
     assert_same(
         counts[:, model.genes],
         depth,

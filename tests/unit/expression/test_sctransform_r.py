@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from histoweave.errors import InputError
-from histoweave.expression import sctransform, sctransform_r
+from histoweave.expression import sctransform_r
 from histoweave.expression.blocks import InMemory
 from histoweave.expression.residual_moments import residual_moments
 
@@ -28,19 +28,11 @@ needs_r = pytest.mark.skipif(not r_is_ready(), reason="R with sctransform, or rp
 
 @needs_r
 @pytest.mark.parametrize(("version", "tolerance"), [(1, 1e-8), (2, 1e-5)])
-def test_both_engines_give_the_same_residuals(version, tolerance, synth_a):
+def test_both_engines_give_the_same_residuals(version, tolerance, synth_a, whole_fit):
     counts, _, _ = synth_a
     blocks, depth = InMemory(counts, cells=64), counts.sum(axis=1)
     theirs = sctransform_r.fit(blocks, depth, version=version, min_cells=5, n_cells=None, n_genes=None)
-    ours = sctransform.fit(
-        blocks,
-        depth,
-        version=version,
-        min_cells=5,
-        fit_cells=None,
-        fit_genes=None,
-        generator=np.random.default_rng(0),
-    )
+    ours = whole_fit(blocks, depth, version=version)
     np.testing.assert_array_equal(ours.genes, theirs.genes)
     assert ours.floor == theirs.floor
     np.testing.assert_allclose(ours.table["theta"], theirs.table["theta"], rtol=1e-6)
