@@ -101,7 +101,7 @@ def test_patients_with_unknown_covariates_are_left_out_and_counted():
     values[:7] = np.nan
     row = hazard_ratio_row(panel, model, Covariates(("age",), values), confidence=0.95)
     assert row["n_patients"] == 113
-    assert row["reason"] == "7 patient(s) with an unknown covariate are left out"
+    assert row["reason"] == "7 patients with an unknown covariate left out"
     assert np.isfinite(row["hazard_ratio"])
 
 

@@ -63,5 +63,5 @@ def test_few_sites_give_the_reason():
     panel, weights, (model,) = panel_of(3, repeats=1, folds=3, draws=30)
     table = site_table(panel, replace(model, folds=model.folds[:2]), ["A", "B"], weights, SETTINGS)
     rows = table[table["kind"].isin([MEAN, ANOTHER])]
-    assert rows["reason"].tolist() == ["2 site(s) with a c-index; 3 are needed"] * 2
+    assert rows["reason"].tolist() == ["2 sites with a c-index; 3 are needed"] * 2
     assert rows["estimate"].isna().all()

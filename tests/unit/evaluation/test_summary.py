@@ -72,7 +72,7 @@ def test_one_horizon_gives_no_integral():
     row = metric_rows(panel, evaluate(one, weights, settings=score_settings()), settings=BOOTSTRAP)
     row = row.set_index("metric").loc["ibs"]
     assert np.isnan(row["estimate"])
-    assert row["reason"] == "1 horizon(s) within follow-up; the integral needs two"
+    assert row["reason"] == "1 horizon within follow-up; the integral needs two"
 
 
 def test_no_event_at_all_gives_reasons_and_no_concordance():

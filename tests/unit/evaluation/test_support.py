@@ -20,7 +20,7 @@ def test_horizons_beyond_follow_up_are_named_with_the_reason():
     known, reasons = split_times(model, [365, 3600, 9000], min_at_risk=10)
     assert known == [365]
     assert "day 3600" in reasons[3600]
-    assert "follow-up of the training part ends before day 9000 in 6 fold(s) (first: repeat 0, fold 0)" == reasons[9000]
+    assert "follow-up of the training part ends before day 9000 in 6 folds (first: repeat 0, fold 0)" == reasons[9000]
 
 
 def test_too_few_patients_at_risk():

@@ -66,8 +66,8 @@ def test_slides_by_status_and_their_sizes(root, results):
 def test_folds_are_proved_disjoint_by_patient_and_site(root, results):
     section = cohort.splits_section(run_of(root, results))
     text = words(section)
-    assert "2 repeat(s) of 2 folds. Patients with two roles in one fold: 0." in text
-    assert "in the test part of 1 to 1 fold(s) of a repeat" in text
+    assert "2 repeats of 2 folds. Patients with two roles in one fold: 0." in text
+    assert "in the test part of 1 fold of a repeat" in text
     assert "No site is in the training and the test part of the same fold." in text
     counted = texts(tables(section)["folds"])
     assert len(counted) == 12

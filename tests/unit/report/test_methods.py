@@ -49,7 +49,7 @@ def section(root, results, **changed):
 def test_paragraph_holds_the_runs_settings(root, results):
     text, _ = section(root, results)
     assert "tiles of 256 px (128 µm)" in text
-    assert "2 repeat(s) of 2 folds" in text
+    assert "2 repeats of 2 folds" in text
     assert "a Cox model [" in text
     assert "age, sex" in text
     assert "G-HANet" not in text

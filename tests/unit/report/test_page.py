@@ -148,7 +148,7 @@ def test_a_number_of_the_summary_leads_to_its_row_and_on_to_the_file(page):
 def test_events_per_parameter(root, results):
     cohort = run_of(root, results).table("cohort")
     assert parameters(cohort, {"age": "numeric", "sex": "category", "absent": "numeric"}) == 2
-    assert "2 parameter(s): 10 events for each" in page_of(root, results)
+    assert "2 parameters: 10 events for each" in page_of(root, results)
 
 
 def test_card_names_the_run(root, results):

@@ -10,6 +10,11 @@ class InputError(Exception):
     """
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 fold``, ``2 folds``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def shorten(names: list[str], *, most: int = 3) -> str:
     """First `most` of `names`, quoted, with the number left out: ``'a', 'b' (+4 more)``."""
     shown = ", ".join(f"'{name}'" for name in names[:most])

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from histoweave.errors import InputError, shorten
+from histoweave.errors import InputError, counted, shorten
 from histoweave.evaluation.calibration import Repeat, repeats_of
 from histoweave.evaluation.cox import CoxFit, fit_cox
 from histoweave.evaluation.intervals import BootstrapSettings, normal_quantile, percentile_interval
@@ -125,7 +125,7 @@ def _fit(data: Repeat, covariates: Covariates | None) -> CoxFit:
 
 def _left_out(full: Predictions, used: Predictions) -> str:
     count = len(full.patients()) - len(used.patients())
-    return f"{count} patient(s) with an unknown covariate are left out" if count else ""
+    return f"{counted(count, 'patient')} with an unknown covariate left out" if count else ""
 
 
 def added_value_row(

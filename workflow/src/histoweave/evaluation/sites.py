@@ -23,6 +23,7 @@ import pandas as pd
 from scipy import special, stats
 from statsmodels.stats.meta_analysis import combine_effects
 
+from histoweave.errors import counted
 from histoweave.evaluation.intervals import BootstrapSettings
 from histoweave.evaluation.panel import Panel, Predictions
 from histoweave.evaluation.scores import NO_HORIZON
@@ -61,7 +62,11 @@ def expected(panel: Panel, whole: Evaluated, single: Sequence[Evaluated], settin
     who = whole.predictions.patients()
     row = {"model": whole.predictions.model, "metric": key[0], "horizon_days": np.nan, "tau_days": np.nan, "site": ""}
     row |= {"n_patients": len(who), "n_events": int(panel.event[who].sum())}
-    few = "" if used.sum() >= _FEWEST_SITES else f"{used.sum()} site(s) with a c-index; {_FEWEST_SITES} are needed"
+    few = (
+        ""
+        if used.sum() >= _FEWEST_SITES
+        else f"{counted(used.sum(), 'site')} with a c-index; {_FEWEST_SITES} are needed"
+    )
     names = ("estimate", "lower", "upper")
     return pd.DataFrame(
         [row | dict(zip(names, found, strict=True)) | {"kind": kind, "reason": few}

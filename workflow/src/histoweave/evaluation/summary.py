@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from histoweave.errors import counted
 from histoweave.evaluation.calibration import (
     CalibrationSettings,
     calibration_slope,
@@ -49,7 +50,7 @@ def evaluate(predictions: Predictions, weights: np.ndarray, *, settings: ScoreSe
     scores = score_predictions(predictions, weights, horizons=horizons, grid=grid, tau_quantile=settings.tau_quantile)
     reasons = {(metric, day): late[day] for metric in BY_HORIZON for day in wanted if day in late}
     if len(grid) < 2:
-        reasons["ibs", NO_HORIZON] = f"{len(grid)} horizon(s) within follow-up; the integral needs two"
+        reasons["ibs", NO_HORIZON] = f"{counted(len(grid), 'horizon')} within follow-up; the integral needs two"
     draws = pool(scores)
     reasons |= {key: "no comparable pair of patients" for key, values in draws.items() if not np.isfinite(values[0])}
     shown = {key: values for key, values in draws.items() if not key[0].endswith(REFERENCE)}

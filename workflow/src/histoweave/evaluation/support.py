@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from histoweave.errors import InputError
+from histoweave.errors import InputError, counted
 from histoweave.evaluation.panel import Predictions
 
 
@@ -32,7 +32,7 @@ def unsupported(predictions: Predictions, day: float, *, min_at_risk: int) -> st
     short = [part.fold for part in predictions.folds if part.fold.train_time.max() <= day]
     if short:
         return (
-            f"follow-up of the training part ends before day {day:g} in {len(short)} fold(s) "
+            f"follow-up of the training part ends before day {day:g} in {counted(len(short), 'fold')} "
             f"(first: repeat {short[0].repeat}, fold {short[0].fold})"
         )
     beyond = {int(i) for part in predictions.folds for i in part.fold.patients[part.fold.time > day]}

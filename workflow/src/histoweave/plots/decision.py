@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from histoweave.errors import counted
 from histoweave.plots.style import GREY, colour, dashes, describe, figure_of
 
 NEEDED = ("treat all", "treat none")
@@ -34,7 +35,7 @@ def decision_curves(curves: pd.DataFrame) -> Figure:
     grid[0].set_ylabel("net benefit")
     figure.supxlabel("threshold: risk from which one would act", fontsize=9)
     figure.legend(loc="outside right upper", fontsize=7.5)
-    return describe(figure, f"Decision curves at {len(horizons)} horizon(s). {_said(curves, models)}.")
+    return describe(figure, f"Decision curves at {counted(len(horizons), 'horizon')}. {_said(curves, models)}.")
 
 
 def _limits(curves: pd.DataFrame) -> tuple[float, float]:

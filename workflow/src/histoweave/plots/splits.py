@@ -6,6 +6,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from histoweave.errors import counted
 from histoweave.plots.style import COLOURS, PALE, describe, figure_of
 
 ROLES = ("train", "validation", "test")
@@ -34,8 +35,8 @@ def fold_roles(folds: pd.DataFrame) -> Figure:
     figure.legend(handles=handles, loc="outside upper left", ncols=3)
     sites = grid.index.get_level_values(0).nunique()
     text = (
-        f"Roles of {len(grid)} patients from {sites} site(s) in {grid.shape[1]} folds of {len(set(repeats))} repeat(s);"
-        " each patient has one role in a fold."
+        f"Roles of {len(grid)} patients from {counted(sites, 'site')} in {grid.shape[1]} folds of"
+        f" {counted(len(set(repeats)), 'repeat')}; each patient has one role in a fold."
     )
     return describe(figure, text)
 

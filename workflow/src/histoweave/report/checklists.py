@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
+from histoweave.errors import counted
 from histoweave.report.blocks import Cell, Section, Table, Text, cell
 from histoweave.report.participants import follow_up
 from histoweave.report.run import Run
@@ -97,7 +98,9 @@ def _from_cohort(run: Run) -> dict[str, str]:
 def _from_folds(run: Run) -> dict[str, str]:
     folds = run.table("folds")
     scheme = run.config.get("survival", {}).get("folds", {}).get("scheme", "")
-    text = f"{folds['repeat'].nunique()} repeat(s) of {folds['fold'].nunique()} folds, scheme '{scheme}', nested."
+    text = (
+        f"{counted(folds['repeat'].nunique(), 'repeat')} of {folds['fold'].nunique()} folds, scheme '{scheme}', nested."
+    )
     return {"splits": text}
 
 

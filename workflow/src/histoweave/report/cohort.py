@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from histoweave.errors import counted
 from histoweave.report.blocks import Section, Table, Text, cell, interval_text, number_text, table_of
 from histoweave.report.participants import baseline, follow_up
 from histoweave.report.performance import verdict
@@ -51,7 +52,7 @@ def endpoint_section(run: Run) -> Section:
         each = told["events"] / number
         blocks.append(
             Text(
-                f"The clinical Cox model has {number} parameter(s): {each:.0f} events for each. Networks have far more."
+                f"The clinical Cox model has {counted(number, 'parameter')}: {each:.0f} events for each. Networks have far more."
             )
         )
     return Section("endpoint", "Endpoint", [*blocks, _missing_values(cohort)])
@@ -107,9 +108,11 @@ def splits_section(run: Run) -> Section:
     folds = run.table("folds")
     doubled = int(folds.duplicated(["patient", "repeat", "fold"]).sum())
     tested = folds[folds["role"] == "test"].groupby(["patient", "repeat"]).size()
+    fewest = "" if tested.min() == tested.max() else f"{tested.min()} to "
+    often = fewest + counted(tested.max(), "fold")
     text = (
-        f"{folds['repeat'].nunique()} repeat(s) of {folds['fold'].nunique()} folds. Patients with two roles in one"
-        f" fold: {doubled}. A patient is in the test part of {tested.min()} to {tested.max()} fold(s) of a repeat."
+        f"{counted(folds['repeat'].nunique(), 'repeat')} of {folds['fold'].nunique()} folds. Patients with two roles in one"
+        f" fold: {doubled}. A patient is in the test part of {often} of a repeat."
         " The validation part is taken from the training part and serves early stopping and tuning; the test part is"
         " used once, after everything is fixed."
     )
