@@ -84,6 +84,7 @@ def permuted(demo, tmp_path_factory):
         models = values["survival"]["models"]
         values["survival"]["models"] = {name: models[name] for name in models if name in keep}
         values["survival"]["explain"]["models"] = []
+        values["survival"]["path_gptomic"] |= {"members": 1, "regulation": {"use": "never"}}  # neither reads follow-up
         pairs = [[both, single] for both, versions in VERSIONS.items() for single in versions if single != "coxnet_rna"]
         values["evaluation"]["compare"]["pairs"] = pairs  # coxnet_rna is a baseline, compared with every model
 

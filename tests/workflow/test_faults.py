@@ -1,13 +1,14 @@
 """What may go wrong on a machine, done on purpose: the run says so, and ends in the same bytes afterwards."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
 
 import pytest
-from workflow.conftest import copy_project, without_network
+from workflow.conftest import Project, copy_project, without_network
 from workflow.mini import kill_group, leftovers, make_mini, simulated, start, wait_until
 
 SLIDES = "demo-data/slides"
@@ -15,12 +16,25 @@ TARGETS = ["demo-data/slides/S001.tiff", "demo-data/expression.h5ad"]
 
 
 @pytest.fixture(scope="module")
-def unbroken(root, tmp_path_factory):
-    """Content of the tiny cohort as an undisturbed run makes it."""
-    project = copy_project(root, tmp_path_factory.mktemp("unbroken"))
+def whole(root, tmp_path_factory):
+    """A project in which an undisturbed run has made the tiny cohort."""
+    project = copy_project(root, tmp_path_factory.mktemp("whole"))
     done = project.snakemake(*make_mini(project), *TARGETS)
     assert done.returncode == 0, done.stderr
-    return simulated(project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def unbroken(whole):
+    """Content of the tiny cohort."""
+    return simulated(whole)
+
+
+@pytest.fixture
+def made(whole, tmp_path):
+    """A copy of that project with its cohort, and the arguments that choose it."""
+    shutil.copytree(whole.folder, tmp_path / "made", symlinks=True)
+    return Project(tmp_path / "made"), ["--configfile", "mini.yaml", "--"]
 
 
 def some_slides(project):
@@ -89,10 +103,9 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(project, unbroken):
     assert simulated(project) == unbroken
 
 
-def test_read_only_inputs_are_enough(project, unbroken):
+def test_read_only_inputs_are_enough(made, unbroken):
     """The workflow reads a cohort that it may not write to."""
-    args = make_mini(project)
-    assert project.snakemake(*args, *TARGETS).returncode == 0
+    project, args = made
     data = project.folder / "demo-data"
     with mounted(data, "--bind", "-o", "ro", str(data)):
         if os.access(data, os.W_OK):
@@ -102,9 +115,8 @@ def test_read_only_inputs_are_enough(project, unbroken):
     assert simulated(project) == unbroken
 
 
-def test_a_clock_that_ran_ahead_reruns_nothing_and_the_doctor_says_so(project):
-    args = make_mini(project)
-    assert project.snakemake(*args, *TARGETS).returncode == 0
+def test_a_clock_that_ran_ahead_reruns_nothing_and_the_doctor_says_so(made):
+    project, args = made
     for path in [*(project.folder / "demo-data").rglob("*"), project.folder / "results"]:
         os.utime(path, (4e9, 4e9))
     again = project.snakemake("-n", *args, *TARGETS)
