@@ -24,4 +24,4 @@ def test_grid_holds_the_role_of_each_patient_and_a_gap_where_there_is_none():
 def test_sites_and_words():
     figure = fold_roles(FOLDS)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["A (1)", "B (2)"]
-    assert "3 patients from 2 site(s) in 2 folds of 1 repeat(s)" in alternative_text(figure)
+    assert "3 patients from 2 sites in 2 folds of 1 repeat" in alternative_text(figure)

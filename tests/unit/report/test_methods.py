@@ -62,6 +62,18 @@ def test_paragraph_follows_the_models(root, results):
     assert "Path-GPTOmic" not in text
 
 
+def test_paragraph_says_what_was_left_out_and_who_came_from_elsewhere(root, results):
+    text, _ = section(root, results)
+    assert "trained without each" not in text
+    assert "external cohort" not in text
+    run = run_of(root, results)
+    run.config["survival"]["one_site_out"] = {"models": ["ours"], "least_events": 7}
+    run.config["inputs"]["cohorts"] = {"here": "train", "there": "external"}
+    text = " ".join(block.text for block in methods_section(run).blocks if isinstance(block, Text))
+    assert "ours was also trained without each site that had 7 or more events" in text
+    assert "predicted the patients of 1 external cohort once" in text
+
+
 def test_every_citation_has_its_entry(root, results):
     text, blocks = section(root, results)
     listed = next(block for block in blocks if isinstance(block, Listing)).entries

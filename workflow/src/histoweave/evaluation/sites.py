@@ -62,11 +62,8 @@ def expected(panel: Panel, whole: Evaluated, single: Sequence[Evaluated], settin
     who = whole.predictions.patients()
     row = {"model": whole.predictions.model, "metric": key[0], "horizon_days": np.nan, "tau_days": np.nan, "site": ""}
     row |= {"n_patients": len(who), "n_events": int(panel.event[who].sum())}
-    few = (
-        ""
-        if used.sum() >= _FEWEST_SITES
-        else f"{counted(used.sum(), 'site')} with a c-index; {_FEWEST_SITES} are needed"
-    )
+    enough = used.sum() >= _FEWEST_SITES
+    few = "" if enough else f"{counted(used.sum(), 'site')} with a c-index; {_FEWEST_SITES} are needed"
     names = ("estimate", "lower", "upper")
     return pd.DataFrame(
         [row | dict(zip(names, found, strict=True)) | {"kind": kind, "reason": few}

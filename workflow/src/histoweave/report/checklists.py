@@ -98,9 +98,8 @@ def _from_cohort(run: Run) -> dict[str, str]:
 def _from_folds(run: Run) -> dict[str, str]:
     folds = run.table("folds")
     scheme = run.config.get("survival", {}).get("folds", {}).get("scheme", "")
-    text = (
-        f"{counted(folds['repeat'].nunique(), 'repeat')} of {folds['fold'].nunique()} folds, scheme '{scheme}', nested."
-    )
+    repeats = counted(folds["repeat"].nunique(), "repeat")
+    text = f"{repeats} of {folds['fold'].nunique()} folds, scheme '{scheme}', nested."
     return {"splits": text}
 
 

@@ -52,7 +52,8 @@ def endpoint_section(run: Run) -> Section:
         each = told["events"] / number
         blocks.append(
             Text(
-                f"The clinical Cox model has {counted(number, 'parameter')}: {each:.0f} events for each. Networks have far more."
+                f"The clinical Cox model has {counted(number, 'parameter')}: {each:.0f} events for each."
+                " Networks have far more."
             )
         )
     return Section("endpoint", "Endpoint", [*blocks, _missing_values(cohort)])
@@ -111,8 +112,8 @@ def splits_section(run: Run) -> Section:
     fewest = "" if tested.min() == tested.max() else f"{tested.min()} to "
     often = fewest + counted(tested.max(), "fold")
     text = (
-        f"{counted(folds['repeat'].nunique(), 'repeat')} of {folds['fold'].nunique()} folds. Patients with two roles in one"
-        f" fold: {doubled}. A patient is in the test part of {often} of a repeat."
+        f"{counted(folds['repeat'].nunique(), 'repeat')} of {folds['fold'].nunique()} folds. Patients with two roles"
+        f" in one fold: {doubled}. A patient is in the test part of {often} of a repeat."
         " The validation part is taken from the training part and serves early stopping and tuning; the test part is"
         " used once, after everything is fixed."
     )

@@ -79,7 +79,9 @@ def _written(run: Run) -> tuple[str, dict[str, str]]:
 
 def _counts(run: Run) -> dict[str, int]:
     folds = run.tables.get("folds")
+    roles = list(run.config["inputs"]["cohorts"].values())
     return {
+        "external": roles.count("external") + len(run.config["evaluation"]["cohorts"]),
         "repeats": 0 if folds is None else folds["repeat"].nunique(),
         "folds": 0 if folds is None else folds["fold"].nunique(),
         "datasets": 0 if run.tables.get("datasets") is None else len(run.table("datasets")),
