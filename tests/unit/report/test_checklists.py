@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 import yaml
 from unit.report.test_page import run_of
@@ -29,6 +30,14 @@ def test_only_what_the_run_knows_is_answered(root, results, tmp_path):
     assert "flow" not in bare
     assert "performance" not in bare
     assert "Harrell" in bare["measures"]
+
+
+def test_external_cohorts_answer_for_the_differences(root, results):
+    run = run_of(root, results)
+    run.tables.pop("external", None)
+    assert checklists.answers(run)["differences"].startswith("Training and test parts are of the same cohort: 2 rep")
+    run.tables["external"] = pd.DataFrame({"cohort": ["there", "there"]})
+    assert "external cohorts (there)" in checklists.answers(run)["differences"]
 
 
 def test_open_items_are_left_to_the_authors(root, results):

@@ -100,12 +100,20 @@ def _from_folds(run: Run) -> dict[str, str]:
     scheme = run.config.get("survival", {}).get("folds", {}).get("scheme", "")
     repeats = counted(folds["repeat"].nunique(), "repeat")
     text = f"{repeats} of {folds['fold'].nunique()} folds, scheme '{scheme}', nested."
-    return {"splits": text}
+    return {"splits": text, "differences": f"Training and test parts are of the same cohort: {text}"}
 
 
 def _from_slides(run: Run) -> dict[str, str]:
     states = run.table("slides_qc")["status"].value_counts()
     return {"quality": "Slides: " + ", ".join(f"{count} {state}" for state, count in states.items()) + "."}
+
+
+def _from_external(run: Run) -> dict[str, str]:
+    cohorts = sorted(run.table("external")["cohort"].unique())
+    if not cohorts:
+        return {}
+    where = f"external cohorts ({', '.join(cohorts)})"
+    return {"differences": f"The {where} stand beside the training cohorts; frozen models there, with intervals."}
 
 
 def _from_metrics(run: Run) -> dict[str, str]:
@@ -132,6 +140,6 @@ _MAKERS: tuple[tuple[tuple[str, ...], Callable[[Run], dict[str, str]]], ...] = (
         ("kaplan_meier",),
         _said(("univariable",), "Kaplan-Meier curves with numbers at risk, stratified log-rank tests."),
     ),
-    (("external",), _said(("external",), "Frozen models on external cohorts, with intervals and calibration.")),
+    (("external",), _from_external),
     (("audits",), _said(("audits",), "Audits of sites, roles, follow-up and seeds.")),
 )
