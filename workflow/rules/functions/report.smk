@@ -35,6 +35,8 @@ FIGURES = {
     "added_value": "Performance",
     "subgroups": "Performance",
     "attributions": "Performance",
+    "reconstruction": "Performance",
+    "cell_types": "Performance",
     "training": "Performance",
     "gene_map": "Gene graph",
     "gene_training": "Gene graph",

@@ -10,6 +10,7 @@ from histoweave.plots import choices, elsewhere, genes
 from histoweave.plots.choices import CannotDrawError, Slide, Tables, need
 from histoweave.plots.embedding import gene_map
 from histoweave.plots.flow import participant_flow
+from histoweave.plots.mixtures import cell_type_shares
 from histoweave.plots.style import alternative_text, svg_text
 
 
@@ -55,6 +56,7 @@ def draw_all(
         "subgroups": lambda: choices.subgroups(tables, settings.main_model),
         "attributions": lambda: choices.inputs_of(tables, settings.main_model),
         "reconstruction": lambda: choices.reconstructed(tables),
+        "cell_types": lambda: cell_type_shares(need(tables, "cell_types")),
         "training": lambda: choices.learning(tables, models),
         "gene_map": lambda: gene_map(need(tables, "modules"), most=settings.modules_shown),
         "gene_training": lambda: genes.gene_training(need(tables, "gene_training")),

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from histoweave.report.ablations import pooled_reconstruction
+from histoweave.report.mixtures import shares_of
 from histoweave.report.participants import flow
 
 
 def derived(tables: Mapping[str, pd.DataFrame | None], models: Sequence[str]) -> dict[str, pd.DataFrame | None]:
-    """Return `tables` with ``flow``, ``reconstruction`` and ``attention`` added where they can be made.
+    """Return `tables` with ``flow``, ``cell_types``, ``reconstruction`` and ``attention`` added where they can be made.
 
     models : survival models in the order of the config; ``attention`` is that of the first one that has it
     """
@@ -17,6 +18,7 @@ def derived(tables: Mapping[str, pd.DataFrame | None], models: Sequence[str]) ->
     cohort = made.get("cohort")
     risks = {model: risk for model in models if (risk := made.get(f"risk/{model}")) is not None}
     made["flow"] = None if cohort is None else flow(cohort, made.get("ledger"), risks, made.get("all_cohorts"))
+    made["cell_types"] = shares_of(risks)
     tables_of = {model: made.get(f"reconstruction/{model}") for model in models}
     parts = [table.assign(model=model) for model, table in tables_of.items() if table is not None and len(table)]
     made["reconstruction"] = pooled_reconstruction(pd.concat(parts, ignore_index=True)) if parts else None

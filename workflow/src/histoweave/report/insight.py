@@ -4,6 +4,7 @@ import pandas as pd
 
 from histoweave.report.ablations import reconstruction_blocks
 from histoweave.report.blocks import Link, Section, Table, Text, table_of
+from histoweave.report.mixtures import stage_one_blocks
 from histoweave.report.run import Run
 
 
@@ -18,7 +19,7 @@ def heatmaps_section(run: Run) -> Section:
     if not run.has("attention"):
         blocks.append(Text("Not available: no model of this run gave attention.", "missing"))
     blocks += [*run.named("attributions"), *_inputs(run), *_checks(run)]
-    blocks += reconstruction_blocks(run)
+    blocks += [*reconstruction_blocks(run), *stage_one_blocks(run)]
     if run.texts.get("viewer"):
         blocks.append(Link("Zoom into these slides", str(run.texts["viewer"])))
     return Section("heatmaps", "Slide heatmaps and inputs", blocks)
