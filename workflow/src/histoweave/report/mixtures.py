@@ -35,12 +35,12 @@ def stage_one_blocks(run: Run) -> list:
     models = run.config["survival"]["models"]
     parts = [run.table(f"training/{name}").assign(model=name) for name in models if run.has(f"training/{name}")]
     rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["part", "quantity"])
-    rows = rows[(rows["part"] == "mixtures") & rows["quantity"].str.startswith(_ERROR)]
+    rows = rows.assign(read_out=rows["quantity"].str.removeprefix(_ERROR))
+    rows = rows[(rows["part"] == "mixtures") & rows["read_out"].isin(list(_MEANING))]
     if not len(rows):
         return []
-    rows = rows.assign(read_out=rows["quantity"].str.removeprefix(_ERROR))
     errors = rows.groupby(["model", "read_out"], sort=False)["value"].agg(["mean", "min", "max", "size"]).reset_index()
-    errors["read_out"] = errors["read_out"].map(lambda name: _MEANING.get(name, name))
+    errors["read_out"] = errors["read_out"].map(_MEANING)
     text = (
         "Stage 1 of Path-GPTOmic learns, from mixtures of annotated single cells, to tell the share of each cell type."
         " The table has its error on mixtures of cells that it has not seen, beside simpler read-outs. The encoder of"
