@@ -61,6 +61,13 @@ def test_provenance_names_every_table_with_its_step_and_inputs(root, results):
     assert json.loads(code.text) == run.config
 
 
+def test_many_files_of_one_kind_are_counted(root, results):
+    run = run_of(root, results)
+    run.records["metrics"] = {"provenance": {"inputs": {"risks": "abc+def+012", "folds": "777"}}}
+    rows = texts(tables(closing.provenance_section(run))["provenance"])
+    assert "folds 777; risks abc and 2 more" in [row[-1] for row in rows]
+
+
 def test_card_changes_with_the_configuration(root, results):
     run = run_of(root, results)
     card = dict(texts(tables(closing.provenance_section(run))["card"]))

@@ -18,7 +18,9 @@ def forest(rows: pd.DataFrame, *, quantity: str, reference: float, log_scale: bo
     quantity : name of the axis; reference : value that means "no effect" or "by chance"
     """
     rows = rows.reset_index(drop=True)
-    figure = Figure(figsize=(7.2, 0.75 + 0.34 * len(rows)), layout="constrained")
+    labels = [wrapped(str(label), 30) for label in rows["label"]]
+    lines = max((label.count("\n") + 1 for label in labels), default=1)
+    figure = Figure(figsize=(7.2, 0.75 + max(0.34, 0.17 * lines) * len(rows)), layout="constrained")
     axes = figure.subplots()
     groups = list(dict.fromkeys(rows["group"])) if "group" in rows else []
     for place, row in enumerate(rows.itertuples()):
@@ -28,7 +30,7 @@ def forest(rows: pd.DataFrame, *, quantity: str, reference: float, log_scale: bo
         axes.plot(row.estimate, place, "s", color=shade, markersize=5)
         axes.text(1.02, place, numbers(row), transform=axes.get_yaxis_transform(), va="center", fontsize=8)
     axes.axvline(reference, color=GREY, linewidth=1, linestyle=(0, (3, 2)))
-    axes.set_yticks(range(len(rows)), [wrapped(str(label), 30) for label in rows["label"]])
+    axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     if log_scale:
         _log_axis(axes, rows, reference)

@@ -98,5 +98,11 @@ def _card(run: Run) -> Table:
 
 
 def _made(record: dict) -> dict:
-    inputs = "; ".join(f"{name} {value}" for name, value in sorted(record.get("inputs", {}).items()))
+    inputs = "; ".join(f"{name} {_short(str(value))}" for name, value in sorted(record.get("inputs", {}).items()))
     return {"step": record.get("step", ""), "seed": record.get("seed", ""), "inputs": inputs}
+
+
+def _short(hashes: str) -> str:
+    """A hash, or the first of several with their number: the table's own file holds them all."""
+    first, *others = hashes.split("+")
+    return f"{first} and {len(others)} more" if others else first

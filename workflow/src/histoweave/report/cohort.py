@@ -154,12 +154,10 @@ def lead(run: Run) -> list[str]:
         return [f"{'; '.join(counts) or 'No table'}; no survival analysis."]
     told = follow_up(run.table("cohort"))
     models = len(run.config.get("survival", {}).get("models") or {})
-    genes = number_text(len(run.table("gene_embedding")), digits=3) if run.has("gene_embedding") else "no"
-    size = (
-        f"{told['patients']:,} patients with {told['events']:,} events; {models} survival models on the same folds;"
-        f" {genes} genes in the gene graphs."
-    )
-    return [size, *headline(run)]
+    size = f"{told['patients']:,} patients with {told['events']:,} events; {models} survival models on the same folds"
+    if run.has("gene_embedding"):
+        size += f"; {number_text(len(run.table('gene_embedding')), digits=3)} genes in the gene graphs"
+    return [f"{size}.", *headline(run)]
 
 
 def headline(run: Run) -> list[str]:
