@@ -42,8 +42,10 @@ def test_models_without_epochs_have_no_curve():
     with pytest.raises(CannotDrawError, match="trained in epochs"):
         choices.learning({"training/cox": cox, "training/none": None}, ("cox", "none"))
     net = pd.DataFrame([(0, 0, epoch, "train", "loss", 1.0) for epoch in range(3)], columns=columns)
+    net = pd.concat([net, net.assign(part="mixtures", value=9.0)])  # stage 1, whose loss is of another kind
     figure = choices.learning({"training/cox": cox, "training/net": net}, ("cox", "net"))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["net"]
+    assert {tuple(line.get_ydata()) for line in figure.axes[0].lines} == {(1.0, 1.0, 1.0)}
 
 
 def test_calibration_without_an_estimate_is_not_drawn():

@@ -171,6 +171,7 @@ def learning(tables: Tables, models: tuple[str, ...]) -> Figure:
     """Loss by epoch of every model that is trained in epochs."""
     found = [(model, table) for model in models if (table := tables.get(f"training/{model}")) is not None]
     curves = pd.concat([table.assign(model=model) for model, table in found]) if found else pd.DataFrame()
+    curves = curves[curves["part"] != "mixtures"] if len(curves) else curves  # stage 1, a loss of another kind
     if not len(curves) or not (curves["quantity"] == "loss").any():
         msg = "Not drawn: no model of this run is trained in epochs."
         raise CannotDrawError(msg)
