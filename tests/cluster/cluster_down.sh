@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stop exactly the daemons that cluster_up.sh started, by their pid files; logs stay in $SLURM_SIM/log.
+# Stop what cluster_up.sh started and what it started in turn; logs stay in $SLURM_SIM/log. Fails if any of it lives on.
 set -u
 . "$(cd "$(dirname "$0")" && pwd)/common.sh"
 
@@ -25,7 +25,18 @@ fi
 for file in "$SIM"/slurmd-*.pid "$SIM/slurmctld.pid" "$SIM/slurmdbd.pid" "$SIM/mariadbd.pid" "$SIM/munge-run/munged.pid"; do
   stop "$file"
 done
+# A killed run leaves what no pid file names: step daemons, jobs whose step daemon is gone, daemons of an older cluster.
+for _ in 1 2 3; do
+  # shellcheck disable=SC2046 # one word per process
+  kill -9 $(ours) 2>/dev/null || break
+  sleep 0.3
+done
 for link in slurm.conf gres.conf slurmdbd.conf; do
   [ "$(readlink /etc/slurm/$link 2>/dev/null)" = "$SIM/$link" ] && rm -f "/etc/slurm/$link"
 done
+left=$(ours)
+if [ -n "$left" ]; then
+  echo "error: still alive: $left" >&2
+  exit 1
+fi
 echo "down ($SIM)"

@@ -146,7 +146,7 @@ if alive "$SIM/slurmctld.pid" && scontrol ping 2>/dev/null | grep -q UP; then
   echo "already up ($SIM)"
   exit 0
 fi
-[ -f "$SIM/slurm.conf" ] && bash "$HERE/cluster_down.sh" >/dev/null 2>&1 || true
+bash "$HERE/cluster_down.sh" >/dev/null # what a killed run left behind
 rm -rf "$SIM"
 install -d -m 755 "$SIM" "$SIM/state" "$SIM/log" "$SIM/spool" "$SIM/dev" "$SIM/munge-run"
 install -d -m 700 "$SIM/munge"
