@@ -1,8 +1,8 @@
 # REPORT: one page on the whole run.
 # IN    the final tables of all stages
 # OUT   ledger.parquet; report/figures/*.svg, report/figures.parquet; report/report.html (self-contained);
-#       by setting report/viewer/ (index.html and pieces of slides)
-# STEPS join_ledgers -> draw_figures -> write_report; make_viewer
+#       by setting report/viewer/ (index.html and pieces of slides) and pseudonyms.parquet
+# STEPS join_ledgers -> (assign_pseudonyms) -> draw_figures -> write_report; make_viewer
 include: "functions/report.smk"
 
 
@@ -45,11 +45,39 @@ rule join_ledgers:
         " > {log:q} 2>&1"
 
 
+rule assign_pseudonyms:
+    "What page, figures and viewer call each patient and slide, by setting."
+    input:
+        REPORTED,
+    output:
+        table=f"{RESULTS}/pseudonyms.parquet",
+    log:
+        f"{RESULTS}/logs/report/assign_pseudonyms.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report/assign_pseudonyms.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(1000),
+        runtime=minutes(10),
+    params:
+        seed=config["seed"],
+        results=lambda wildcards: RESULTS,
+        code=code_of("report/assign_pseudonyms"),
+    shell:
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/report/assign_pseudonyms.py"
+        " --results {params.results:q}"
+        " --seed {params.seed:q}"
+        " --out {output.table:q}"
+        " > {log:q} 2>&1"
+
+
 rule draw_figures:
     "Every figure of the report; one that cannot be drawn holds the reason."
     input:
-        FINAL,
-        f"{RESULTS}/ledger.parquet",
+        REPORTED,
+        pseudonyms=PSEUDONYMS,
     output:
         [figure(name, category) for name, category in FIGURES.items()],
         table=f"{REPORT}/figures.parquet",
@@ -74,6 +102,7 @@ rule draw_figures:
         "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/report/draw_figures.py"
         " --results {params.results:q}"
         " --models {params.models:q}"
+        " --pseudonyms {input.pseudonyms:q}"
         " --settings {params.settings:q}"
         " --seed {params.seed:q}"
         " --out {params.folder:q}"
@@ -84,10 +113,10 @@ rule draw_figures:
 rule write_report:
     "One HTML page, no network needed."
     input:
-        FINAL,
-        f"{RESULTS}/ledger.parquet",
+        REPORTED,
         f"{REPORT}/figures.parquet",
         REPORT_TEXTS,
+        pseudonyms=PSEUDONYMS,
     output:
         page=report(f"{REPORT}/report.html", caption="../report/captions/report.rst"),
         bibtex=f"{REPORT}/references.bib",
@@ -115,8 +144,8 @@ rule write_report:
         " --results {params.results:q}"
         " --project {params.project:q}"
         " --datasets {params.datasets:q}"
-        " --title {params.title:q}"
-        " --viewer {params.viewer:q}"
+        " --title {params.title:q} --viewer {params.viewer:q}"
+        " --pseudonyms {input.pseudonyms:q}"
         " --settings {params.settings:q}"
         " --seed {params.seed:q}"
         " --out {output.page:q} --bibtex {output.bibtex:q}"
@@ -128,6 +157,7 @@ rule make_viewer:
     input:
         FINAL,
         REPORT_TEXTS,
+        pseudonyms=PSEUDONYMS,
     output:
         folder=directory(f"{REPORT}/viewer"),
     log:
@@ -156,6 +186,7 @@ rule make_viewer:
         " --slides {params.slides:q}"
         " --templates {params.templates:q}"
         " --title {params.title:q}"
+        " --pseudonyms {input.pseudonyms:q}"
         " --settings {params.settings:q}"
         " --seed {params.seed:q}"
         " --out {output.folder:q}"

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "workflow/rules"))
 from hwrules.config import check_config  # noqa: E402, the rules' own code lies beside the rules
 
+PATIENT, SLIDE = "P", "T"  # what their names begin with
 MODELS = ("cox_clinical", "abmil_wsi", "path_gptomic")
 FROM = {"step": "test", "settings": {}, "seed": 1, "inputs": {"table": "abc"}}
 
@@ -30,13 +31,13 @@ def cohort(n=40):
     rng = np.random.default_rng(3)
     return pd.DataFrame(
         {
-            "patient": [f"P{i:03}" for i in range(n)],
+            "patient": [f"{PATIENT}{i:03}" for i in range(n)],
             "site": [f"S{i % 4}" for i in range(n)],
             "time_days": rng.integers(30, 2500, n).astype(float),
             "event": rng.integers(0, 2, n),
             "has_slide": [True] * n,
             "has_expression": [i % 5 != 0 for i in range(n)],
-            "slides": [f"T{i:03}" for i in range(n)],
+            "slides": [f"{SLIDE}{i:03}" for i in range(n)],
             "age": rng.normal(60, 9, n),
             "sex": rng.choice(["female", "male"], n),
         }
@@ -63,7 +64,14 @@ def _survival(root, patients):
         risk = test.assign(risk=np.linspace(-1, 1, len(test)), train_median=0.0)
         survival.RISK.write(risk, root / f"survival/{model}/risk.parquet", provenance=FROM)
     tiles = [
-        {"patient": f"P00{i}", "slide": f"T00{i}", "x": 512.0 * x, "y": 512.0 * y, "tile": 4 * x + y, "case": case}
+        {
+            "patient": f"{PATIENT}00{i}",
+            "slide": f"{SLIDE}00{i}",
+            "x": 512.0 * x,
+            "y": 512.0 * y,
+            "tile": 4 * x + y,
+            "case": case,
+        }
         for i, case in enumerate(("highest", "median", "lowest"))
         for x in range(6)
         for y in range(4)
@@ -88,7 +96,7 @@ def _explained(folder):
         for kind, name, share in (("gene", "GENE0001", 0.3), ("gene", "GENE0002", 0.2), ("tile_feature", "area", 0.4))
     ]
     explained.ATTRIBUTIONS.write(filled(explained.ATTRIBUTIONS, rows), folder / "attributions.parquet", provenance=FROM)
-    rows = [{"check": "completeness", "subject": f"P{i}", "value": i / 100} for i in range(3)]
+    rows = [{"check": "completeness", "subject": f"{PATIENT}00{i}", "value": i / 100} for i in range(3)]
     checks = filled(explained.CHECKS, rows)
     explained.CHECKS.write(checks, folder / "attribution_checks.parquet", provenance=FROM)
 
@@ -99,9 +107,9 @@ def _slides(root, patients):
         | {"thumbnail_downsample": 32.0}
         for slide, patient in zip(patients["slides"], patients["patient"], strict=True)
     ]
-    rows.append({"slide": "T999", "patient": "P999", "status": "failed", "reason": "cannot be opened"})
+    rows.append({"slide": f"{SLIDE}999", "patient": f"{PATIENT}999", "status": "failed", "reason": "cannot be opened"})
     slides.QC.write(filled(slides.QC, rows), root / "slides/qc.parquet", provenance=FROM)
-    for slide in ("T000", "T001"):
+    for slide in (f"{SLIDE}000", f"{SLIDE}001"):
         path = root / f"slides/thumbnails/{slide}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (128, 96), (220, 180, 200)).save(path)
@@ -157,11 +165,11 @@ def _evaluation(root):
 def write_ledger_parts(root):
     account = Account("slides")
     account.items("slide", "all", n_in=41, n_out=40)
-    account.leave_out("slide", "all", ["T999"], "cannot be opened")
+    account.leave_out("slide", "all", [f"{SLIDE}999"], "cannot be opened")
     account.write(root / "ledger/slides/find_tissue.b0001.parquet", provenance=FROM)
     account = Account("survival")
     account.items("patient", "cohort", n_in=42, n_out=40)
-    account.leave_out("patient", "cohort", ["P998", "P<b>&9"], "no follow-up time")
+    account.leave_out("patient", "cohort", [f"{PATIENT}998", "P<b>&9"], "no follow-up time")
     account.write(root / "ledger/survival/make_cohort.parquet", provenance=FROM)
 
 

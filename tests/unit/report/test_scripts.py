@@ -107,7 +107,7 @@ def test_viewer_cuts_the_slides_of_the_cases(finished, root, tmp_path):
         settings={"enabled": True, "longest_px": 320, "tile_px": 128, "jpeg_quality": 85},
     )  # fmt: skip
     text = (tmp_path / "viewer/index.html").read_text()
-    assert "No slide file is known for T002." in text
+    assert "No file is known for slide T002." in text
     assert (tmp_path / "viewer/highest/9/2_1.jpg").is_file()
     assert not (tmp_path / "viewer/highest/9/3_0.jpg").exists()
     assert (tmp_path / "viewer/median/attention.png").is_file()

@@ -2,6 +2,7 @@
 from snakemake.io import strip_wildcard_constraints
 
 REPORT = f"{RESULTS}/report"
+PSEUDONYMS = [f"{RESULTS}/pseudonyms.parquet"] if config["report"]["pseudonyms"] else []
 MODEL_NAMES = list(config["survival"].get("models", {})) if PATIENTS else []
 # Uses of the gene vectors -> their figures; only those whose input the config names are made.
 GENE_FIGURES = [
@@ -64,6 +65,7 @@ FINAL = [
     if given
     for path in getattr(rules, stage).input
 ]
+REPORTED = [*FINAL, f"{RESULTS}/ledger.parquet"]
 
 
 def figure(name, category):

@@ -7,16 +7,18 @@ import pandas as pd
 
 from histoweave import steps
 from histoweave.formats.files import replacing
-from histoweave.formats.report import FIGURES, read_results, read_slides
+from histoweave.formats.report import FIGURES, read_pseudonyms, read_results, read_slides
 from histoweave.plots.atlas import Drawn, FigureSettings, Slide, draw_all
 from histoweave.plots.style import note_svg
 from histoweave.report.derived import derived
+from histoweave.report.pseudonyms import Pseudonyms
 
 
 def main(argv: Sequence[str] | None) -> None:
     parser = steps.parser(__doc__)
     parser.add_argument("--results", type=Path, required=True, help="results folder of the run")
     parser.add_argument("--models", nargs="*", default=[], help="survival models in the order of the config")
+    parser.add_argument("--pseudonyms", type=Path, nargs="?", help="what to call patients and slides (Parquet)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--table", type=Path, required=True, help="list of the figures (Parquet)")
     args = parser.parse_args(argv)
@@ -24,6 +26,7 @@ def main(argv: Sequence[str] | None) -> None:
     results = read_results(args.results, args.models)
     tables = derived(results.tables, args.models)
     slides = {case: Slide(**found) for case, found in read_slides(args.results, tables).items()}
+    tables = Pseudonyms(read_pseudonyms(args.pseudonyms)).tables(tables)  # the slides' files are found by their own
     rows = []
     for drawn in steps.progress(draw_all(tables, settings, models=tuple(args.models), slides=slides), what="figures"):
         file = f"{drawn.name}.svg"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from histoweave import steps
 from histoweave.formats.files import replacing
-from histoweave.formats.report import read_results, read_slide_paths, write_jpeg, write_png
+from histoweave.formats.report import read_pseudonyms, read_results, read_slide_paths, write_jpeg, write_png
 from histoweave.plots.heatmap import overlay
 from histoweave.report.derived import derived
+from histoweave.report.pseudonyms import Pseudonyms
 from histoweave.report.pyramid import ViewerSettings, finest_level, pieces, whole_image
 from histoweave.report.viewer import Case, render_viewer
 from histoweave.slides.opening import open_slide
@@ -18,6 +19,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--results", type=Path, required=True, help="results folder of the run")
     parser.add_argument("--models", nargs="*", default=[], help="survival models in the order of the config")
     parser.add_argument("--slides", type=Path, nargs="?", help="table of slides (TSV)")
+    parser.add_argument("--pseudonyms", type=Path, nargs="?", help="what to call patients and slides (Parquet)")
     parser.add_argument("--templates", type=Path, required=True, help="folder of the report's pages")
     parser.add_argument("--title", required=True, help="heading of the page")
     parser.add_argument("--out", type=Path, required=True, help="folder of the viewer")
@@ -25,8 +27,10 @@ def main(argv: Sequence[str] | None) -> None:
     settings = steps.settings_of(ViewerSettings, args.settings)
     tables = derived(read_results(args.results, args.models).tables, args.models)
     found, note = read_slide_paths(args.slides, tables)
+    hide = Pseudonyms(read_pseudonyms(args.pseudonyms))
+    found = [row | {"slide": hide.name("slide", row["slide"])} for row in found]
     cases = [_cut(row, args.out, settings) for row in steps.progress(found, what="slides")]
-    page = render_viewer(cases, templates=args.templates, title=args.title, note=note)
+    page = render_viewer(cases, templates=args.templates, title=args.title, note=hide.text(note))
     with replacing(args.out / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from histoweave import steps
 from histoweave.formats.files import replacing
-from histoweave.formats.report import read_figures, read_results, read_texts
+from histoweave.formats.report import read_figures, read_pseudonyms, read_results, read_texts
 from histoweave.report.derived import derived
 from histoweave.report.methods import bibtex_of
 from histoweave.report.page import pictures_of, render
+from histoweave.report.pseudonyms import Pseudonyms
 from histoweave.report.run import Run
 
 
@@ -19,6 +20,7 @@ def main(argv: Sequence[str] | None) -> None:
     parser.add_argument("--datasets", type=Path, nargs="?", help="table of single-cell and spatial datasets (TSV)")
     parser.add_argument("--title", required=True, help="heading of the page")
     parser.add_argument("--viewer", nargs="?", help="address of the slide viewer as seen from the page")
+    parser.add_argument("--pseudonyms", type=Path, nargs="?", help="what to call patients and slides (Parquet)")
     parser.add_argument("--out", type=Path, required=True, help="the report (HTML)")
     parser.add_argument("--bibtex", type=Path, required=True, help="references that the Methods cite (BibTeX)")
     args = parser.parse_args(argv)
@@ -26,10 +28,11 @@ def main(argv: Sequence[str] | None) -> None:
     templates = args.project / "workflow/report"
     models = list(config["survival"].get("models", {}))
     results = read_results(args.results, models)
+    hide = Pseudonyms(read_pseudonyms(args.pseudonyms))
     texts = read_texts(templates, args.project / "envs", args.datasets)
     pictures = pictures_of(read_figures(args.results / "report"), texts.captions)
     run = Run(
-        tables=derived(results.tables, models) | {"datasets": texts.datasets},
+        tables=hide.tables(derived(results.tables, models)) | {"datasets": texts.datasets},
         files=results.files,
         config=config,
         pictures=pictures,

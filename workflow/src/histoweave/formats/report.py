@@ -18,6 +18,9 @@ from histoweave.formats.table import TableKind
 FIGURES = TableKind("report_figures", 1, {"figure": "str", "file": "str", "drawn": "bool", "alt": "str"})
 """report/figures.parquet: one row per figure; where `drawn` is false, `alt` says why and `file` is empty."""
 
+PSEUDONYMS = TableKind("report_pseudonyms", 1, {"kind": "str", "name": "str", "pseudonym": "str"})
+"""pseudonyms.parquet: what the report calls each patient and slide. Not below report/, which people pass on whole."""
+
 TABLES: Mapping[str, tuple[str, TableKind]] = {
     "cohort": ("survival/cohort.parquet", survival.COHORT),
     "folds": ("survival/folds.parquet", survival.FOLDS),
@@ -134,6 +137,14 @@ def read_slides(results: Path, tables: Mapping[str, pd.DataFrame | None]) -> dic
     return found
 
 
+def read_pseudonyms(path: Path | None) -> dict[str, dict[str, str]]:
+    """Kind (patient, slide) -> name -> pseudonym; empty without a file."""
+    if path is None:
+        return {}
+    table = PSEUDONYMS.read(path)
+    return {kind: dict(zip(part["name"], part["pseudonym"], strict=True)) for kind, part in table.groupby("kind")}
+
+
 def read_figures(folder: Path) -> list[dict]:
     """Figures that were drawn into ``figures/`` of `folder`: the rows of FIGURES with ``svg``, the file's text."""
     table = FIGURES.read(folder / "figures.parquet")
@@ -197,7 +208,7 @@ def read_slide_paths(table: Path | None, tables: Mapping[str, pd.DataFrame | Non
         told = {"case": safe_name(case), "slide": slide, "model": tiles["model"].iloc[0], "path": Path(paths[slide])}
         tiles = tiles.rename(columns={"score": "value"})
         found.append(told | {"mpp": mpp, "tile_px0": tile_um / mpp, "tiles": tiles})
-    note = f"No slide file is known for {', '.join(without)}." if without else ""
+    note = f"No file is known for {', '.join(f'slide {name}' for name in without)}." if without else ""
     return found, note
 
 
