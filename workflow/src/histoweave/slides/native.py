@@ -172,10 +172,11 @@ class NativeReader(Slide):
     def _tile(self, stored: Stored, number: int, *, room: int) -> np.ndarray:
         """Pixels of one stored tile, kept for its neighbours among `room` bytes of tiles."""
         key = (stored.decode, number)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        tile = self._decode(stored, number)
+        tile = self._cache.pop(key, None)  # goes back if it is still ahead; what is done must not push out what is not
+        if tile is None:
+            tile = self._decode(stored, number)
+        else:
+            self._cached -= tile.nbytes
         if room:
             self._cache[key] = tile
             self._cached += tile.nbytes
