@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from histoweave.slides.associated import is_associated
 from histoweave.slides.decoding import J2K_RGB, JPEG, LOSSLESS, RGB, YCBCR, Decode, decoder, half_decoder
 from histoweave.slides.reader import Level, Slide, UnreadablePart, check_size, exact_downsample
 from histoweave.slides.resample import reduce_whole
@@ -96,11 +97,16 @@ class NativeReader(Slide):
             if any(len(level.pages) != 1 for level in series.levels):
                 msg = "one level is several pages"
                 raise NotNative(msg)
-            return [level.pages[0].aspage() for level in series.levels]
+            pages = [level.pages[0].aspage() for level in series.levels]
+            pages = [page for page in pages if not is_associated(page, pages[0])]
+            if not pages:
+                msg = "no level is the slide's"
+                raise NotNative(msg)
+            return pages
         found: dict[tuple[int, int], tifffile.TiffPage] = {}
         for page in self._file.pages:
             page = page.aspage()  # noqa: PLW2901 frames are read as pages
-            if page.is_tiled:
+            if page.is_tiled and not is_associated(page, self._file.pages[0]):
                 found.setdefault((page.imagewidth, page.imagelength), page)
         if any(tuple(size) not in found for size in levels):
             msg = "a level is not one tiled page"

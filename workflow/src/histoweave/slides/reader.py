@@ -9,6 +9,7 @@ import numpy as np
 import openslide
 
 from histoweave.errors import InputError
+from histoweave.slides.associated import associated_levels
 from histoweave.slides.resample import reduce_whole
 
 MOST_PIXELS = 2**40
@@ -67,25 +68,34 @@ def exact_downsample(size0: tuple[int, int], size: tuple[int, int]) -> float:
 
 
 class OpenSlideReader(Slide):
-    """A slide read by OpenSlide: every format that it knows, at its speed."""
+    """A slide read by OpenSlide: every format that it knows, at its speed. Label and macro images are no level."""
 
     reader = "openslide"
 
     def __init__(self, path: str | Path) -> None:
         self._path = str(path)
         self._handle = self._open()
+        self.properties = dict(self._handle.properties)
+        aperio = self.properties.get("openslide.vendor") == "aperio"
+        hidden = associated_levels(path) if aperio else []
+        self._numbers = [number for number in range(self._handle.level_count) if number not in hidden]
+        if 0 in hidden:
+            self._handle.close()
+            msg = f"{Path(path).name} holds the photograph of a label or a glass in place of the slide; export it again"
+            raise InputError(msg)
         size0 = self._handle.dimensions
         check_size(*size0, name=Path(path).name)
-        self.levels = tuple(Level(*size, exact_downsample(size0, size)) for size in self._handle.level_dimensions)
-        self.properties = dict(self._handle.properties)
+        sizes = [self._handle.level_dimensions[number] for number in self._numbers]
+        self.levels = tuple(Level(*size, exact_downsample(size0, size)) for size in sizes)
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """See `Slide.read`. Raises UnreadablePart for a damaged part; other parts can still be read."""
         # OpenSlide takes the corner in level-0 pixels by its own, unrounded downsample
-        own = self._handle.level_downsamples[level]
+        number = self._numbers[level]
+        own = self._handle.level_downsamples[number]
         corner = (round(x * own), round(y * own))
         try:
-            rgba = np.asarray(self._handle.read_region(corner, level, (width, height)))
+            rgba = np.asarray(self._handle.read_region(corner, number, (width, height)))
         except openslide.OpenSlideError as error:
             # a handle repeats its first error for ever, so that the next part needs a new one
             self._handle.close()
