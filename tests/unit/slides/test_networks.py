@@ -21,6 +21,8 @@ SMALL = {"patch": 14, "tile": 56, "dim": 48, "depth": 2, "heads": 3, "hidden": 4
 KINDS = {
     "plain": {},
     "scaled": {"scaled": True},
+    "gated": {"scaled": True, "hidden": 5.3375, "gated": True},
+    "registers": {"scaled": True, "registers": 4, "embed_prefix": False},
     "registers_gated": {"scaled": True, "hidden": 5.33334, "gated": True, "registers": 8, "embed_prefix": False},
     "registers_embedded": {"scaled": True, "hidden": 5.3375, "gated": True, "registers": 4},
 }
@@ -61,6 +63,27 @@ def test_transformers_give_timms_numbers(golden, kind, pooling):
     fill(model, drawn(model), name=kind)
     with torch.inference_mode():
         assert np.abs(model(INPUT).numpy() - np.array(golden[kind][pooling])).max() < 2e-5
+
+
+def test_every_transformer_of_the_registry_is_of_a_kind_that_is_compared(registry):
+    def settings(sizes):
+        return sizes["gated"], sizes["registers"] > 0, sizes["embed_prefix"], sizes["scaled"]
+
+    compared = {settings(SMALL | kind) for kind in KINDS.values()}
+    cards = {name: encoder_card(registry, name).model for name in registry}
+    assert [
+        name for name, model in cards.items() if model != "resnet50_stage3" and settings(model) not in compared
+    ] == []
+    assert {model["pooling"] for model in cards.values() if model != "resnet50_stage3"} <= {"cls", "cls_mean"}
+
+
+@pytest.mark.parametrize("kind", ["plain", "registers"])
+def test_weights_of_larger_tiles_give_timms_numbers(golden, kind):
+    shape = SMALL | KINDS[kind]
+    model = VisionTransformer(VitShape(**shape)).eval()
+    fill(model, drawn(VisionTransformer(VitShape(**shape | {"tile": 112}))), name=kind)
+    with torch.inference_mode():
+        assert np.abs(model(INPUT).numpy() - np.array(golden["larger"][kind])).max() < 2e-5
 
 
 def test_resnet_gives_timms_numbers(golden):
