@@ -1,5 +1,6 @@
 """Small slide files with known content, written as scanners write them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -87,14 +88,19 @@ def write_generic(
     return path
 
 
-def zero_tile(path: Path, number: int) -> None:
-    """Overwrite one stored tile of level 0 with zeros."""
+def overwrite_tile(path: Path, number: int, damage: Callable[[int], bytes]) -> None:
+    """Overwrite one stored tile of level 0 with what `damage` makes of its length."""
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         place, count = page.dataoffsets[number], page.databytecounts[number]
     with path.open("r+b") as file:
         file.seek(place)
-        file.write(bytes(count))
+        file.write(damage(count))
+
+
+def zero_tile(path: Path, number: int) -> None:
+    """Overwrite one stored tile of level 0 with zeros."""
+    overwrite_tile(path, number, bytes)
 
 
 class Array(Slide):

@@ -150,11 +150,41 @@ def test_lossless_tiles_and_tiny_ones_are_no_trap(tmp_path, options):
     assert np.array_equal(slide.read(0, 0, 0, 601, 470), OpenSlideReader(path).read(0, 0, 0, 601, 470))
 
 
-def test_a_jpeg_that_libjpeg_only_warns_of_is_read_as_openslide_reads_it(tmp_path):
+@pytest.mark.parametrize("behind", [b"\x00\x01\x02", bytes(range(1, 201))])
+def test_bytes_behind_the_last_pixel_are_ignored_as_openslide_ignores_them(tmp_path, behind):
     tiles = list(encoded_tiles(colours="YCBCR", subsampling="420"))
-    tiles[1] = tiles[1][:-2] + b"\x00\x01\x02" + tiles[1][-2:]  # bytes before the end that belong to nothing
+    tiles[1] = tiles[1][:-2] + behind + tiles[1][-2:]
     path = write_tiles(tmp_path / "a.svs", tiles, photometric=6)
     assert np.array_equal(open_slide(path).read(0, 0, 0, 601, 470), OpenSlideReader(path).read(0, 0, 0, 601, 470))
+
+
+def in_the_middle(put):
+    return lambda tile: tile[: len(tile) // 2] + put + tile[len(tile) // 2 + len(put) :]
+
+
+DAMAGED = {
+    "a second half of zeros": lambda tile: tile[: len(tile) // 2] + bytes(len(tile) // 2),
+    "cut short": lambda tile: tile[: len(tile) // 2],
+    "no end": lambda tile: tile[:-2],
+    "noise in the middle": in_the_middle(np.random.default_rng(1).bytes(40)),
+    "a marker in the middle": in_the_middle(b"\xff\xd0"),
+    "another size": lambda _: imagecodecs.jpeg8_encode(PICTURE[:96, :96].copy(), level=80, subsampling="420"),
+}
+
+
+@pytest.mark.parametrize("halved", [False, True])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_jpeg_is_told_and_not_filled_with_grey(tmp_path, damage, halved):
+    tiles = list(encoded_tiles(colours="YCBCR", subsampling="420"))
+    tiles[1] = DAMAGED[damage](tiles[1])
+    path = write_tiles(tmp_path / "a.svs", tiles, photometric=6)
+    slow, slide = OpenSlideReader(path), open_slide(path, halves=True)
+    with pytest.raises(UnreadablePart):
+        slow.read(0, SIDE, 0, SIDE, SIDE)
+    side = SIDE // (1 + halved)
+    with pytest.raises(UnreadablePart, match=r"tile 1 of the level (601|300) px wide"):
+        slide.read(int(halved), side, 0, side, side)
+    assert np.array_equal(slide.read(0, 0, 0, SIDE, SIDE), slow.read(0, 0, 0, SIDE, SIDE))
 
 
 @pytest.mark.parametrize("halved", [False, True])

@@ -2,7 +2,7 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
-from unit.slides.pretend import tissue_picture, write_aperio, write_generic, zero_tile
+from unit.slides.pretend import overwrite_tile, tissue_picture, write_aperio, write_generic, zero_tile
 
 from histoweave.errors import InputError
 from histoweave.slides import native
@@ -126,6 +126,21 @@ def test_striped_tiffs_are_not_native(tmp_path):
     tifffile.imwrite(tmp_path / "a.tiff", PICTURE, photometric="rgb")
     with pytest.raises(NotNative):
         NativeReader(tmp_path / "a.tiff", levels=[(901, 700)], properties={}, halves=False)
+
+
+@pytest.mark.parametrize("damage", [bytes, np.random.default_rng(1).bytes], ids=["zeros", "noise"])
+@pytest.mark.parametrize(
+    "kind", ["aperio jpeg rgb", "aperio jpeg 2000", "generic lzw", "generic deflate", "generic zstd"]
+)
+def test_damage_is_told_by_every_codec(tmp_path, kind, damage):
+    write, options = KINDS[kind]
+    path = write(tmp_path / "a.tiff", PICTURE, mpp=0.5, **options)
+    overwrite_tile(path, 1, damage)
+    slide = open_slide(path)
+    assert slide.reader == "native"
+    with pytest.raises(UnreadablePart, match="tile 1 of the level 901 px wide"):
+        slide.read(0, 256, 0, 256, 256)
+    assert np.array_equal(slide.read(0, 0, 0, 256, 256), OpenSlideReader(path).read(0, 0, 0, 256, 256))
 
 
 def test_a_zeroed_tile_is_told_and_others_are_read(tmp_path):

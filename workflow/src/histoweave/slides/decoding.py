@@ -25,6 +25,7 @@ Decode = Callable[[bytes, int], np.ndarray | None]
 """(bytes, number of the tile) -> pixels (row, column, rgb) uint8, or None for a tile that is not stored."""
 
 _BEGIN, _END = b"\xff\xd8", b"\xff\xd9"
+_BEHIND = "extraneous bytes before marker 0xd9"  # stand behind the last pixel, where OpenSlide does not look
 _ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"  # APP14, transform 0: components are rgb as they are
 
 
@@ -48,7 +49,7 @@ def half_decoder(page: tifffile.TiffPage) -> Decode | None:
     if page.compression != JPEG or page.tilewidth % 2 or page.tilelength % 2 or not _agrees(page):
         return None
     whole = _splicer(page)
-    return lambda data, _: simplejpeg.decode_jpeg(whole(data), "RGB", min_width=wide, min_height=high, strict=False)
+    return lambda data, _: _undamaged(whole(data), min_width=wide, min_height=high)
 
 
 def _by_imagecodecs(page: tifffile.TiffPage) -> Decode:
@@ -58,8 +59,17 @@ def _by_imagecodecs(page: tifffile.TiffPage) -> Decode:
 
 def _whole_size(page: tifffile.TiffPage) -> Decode:
     whole = _splicer(page)
-    # what libjpeg only warns of, OpenSlide reads too
-    return lambda data, _: simplejpeg.decode_jpeg(whole(data), "RGB", strict=False)
+    return lambda data, _: _undamaged(whole(data))
+
+
+def _undamaged(stream: bytes, **size: int) -> np.ndarray:
+    """Pixels of a whole JPEG stream; raises ValueError where libjpeg would fill in what is missing, with grey."""
+    try:
+        return simplejpeg.decode_jpeg(stream, "RGB", **size)
+    except ValueError as error:
+        if _BEHIND not in str(error):
+            raise
+        return simplejpeg.decode_jpeg(stream, "RGB", strict=False, **size)
 
 
 def _splicer(page: tifffile.TiffPage) -> Callable[[bytes], bytes]:
