@@ -54,7 +54,7 @@ from histoweave.survival.network import (
     seeded,
 )
 from histoweave.survival.profiles import ProfileScale
-from histoweave.survival.tile_layers import embedded_and_normed, fused, hidden_and_scores
+from histoweave.survival.tile_layers import embedded_and_normed, fused, pooled_hidden
 from histoweave.survival.train import Outputs, TrainSettings, train_network
 
 NAME = "ghanet"
@@ -132,7 +132,8 @@ class AssociatingBranch(nn.Module):
         """Return r (patient, group, hidden), reconstruction (patient, gene), m (patient, group, tile)."""
         norm = self.norms
         if fused(tiles):  # LN2(Z), the same in both layers
-            context = embedded_and_normed(self.embed, norm[1], tiles)
+            queries = len(self.tokens) * self.attend.heads
+            context = embedded_and_normed(self.embed, norm[1], tiles, queries=queries, times=2)
         else:
             context = norm[1](self.embed(tiles))
         first, _ = self.attend(norm[0](self.tokens)[None], context, mask)  # no residual from T in layer 1
@@ -168,19 +169,25 @@ class SurvivalBranch(nn.Module):
         self, tiles: torch.Tensor, mask: torch.Tensor, r: torch.Tensor, m: torch.Tensor, top: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits (patient, bin) and hyper-attention (patient, group, tile); `top`: given hyperedges."""
-        if fused(tiles):
-            h, w = hidden_and_scores(self.embed, self.morphology, tiles)
-        else:
-            h = self.embed(tiles)
-            w = self.morphology(h)
-        e1 = masked_softmax(w, mask)[:, None].expand_as(m)  # (patient, group, tile)
-        hyper = e1
+        e2 = m[:, :0]  # (patient, group, tile); no group without hyper-attention
         if self.hyper_attention:
             m = m.detach() if self.training else m  # no gradient in training, as published; whole for attributions
             top = top_tiles(m.detach(), mask, share=self.top_share) if top is None else top
             e2 = masked_softmax(m, top)
-            hyper = (e1 + e2) / 2
-        p = hyper @ h  # (patient, group, hidden)
+        h = None
+        if fused(tiles):
+            by_e1, by_e2, w = pooled_hidden(self.embed, self.morphology, tiles, mask, e2)
+        else:
+            h = self.embed(tiles)
+            w = self.morphology(h)
+        e1 = masked_softmax(w, mask)[:, None]
+        hyper = (e1 + e2) / 2 if self.hyper_attention else e1.expand_as(m)
+        if h is not None:
+            p = hyper @ h  # (patient, group, hidden)
+        elif self.hyper_attention:
+            p = (by_e1[:, None] + by_e2) / 2
+        else:
+            p = by_e1[:, None].expand_as(r)
         o = self.edge(p) + p
         f = (o + r) / 2
         f = self.between(f, f, torch.ones(f.shape[:2], dtype=torch.bool, device=f.device))[0] + f

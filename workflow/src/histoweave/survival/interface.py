@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from histoweave.errors import InputError, shorten
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # networks are trained without tables: neither takes memory there
+    import pandas as pd
     import torch
 
 SLIDE, EXPRESSION, CLINICAL = "slide", "expression", "clinical"
@@ -62,7 +62,7 @@ class Patients:
     expression: np.ndarray | None
     genes: tuple[str, ...]
     expression_scale: str
-    clinical: pd.DataFrame
+    clinical: "pd.DataFrame"
     alterations: np.ndarray | None = None
     alteration_names: tuple[str, ...] = ()
 
@@ -111,13 +111,13 @@ class Patients:
 
 
 def patients_of(
-    cohort: pd.DataFrame,
+    cohort: "pd.DataFrame",
     *,
     bags: Sequence[np.ndarray | None] | None,
     feature_names: Sequence[str],
-    expression: pd.DataFrame | None,
+    expression: "pd.DataFrame | None",
     expression_scale: str,
-    alterations: pd.DataFrame | None,
+    alterations: "pd.DataFrame | None",
     covariates: Sequence[str],
 ) -> Patients:
     """Patients of the rows of `cohort`; expression and alterations are matched by name, rows of NaN where missing."""
@@ -141,6 +141,8 @@ def unknown_outcome(
     ids: tuple[str, ...], bags: Sequence[np.ndarray | None], feature_names: tuple[str, ...]
 ) -> Patients:
     """Return patients of whom only slides are known."""
+    import pandas as pd
+
     n = len(ids)
     nothing = pd.DataFrame(index=range(n))
     return Patients(ids, np.full(n, np.nan), np.full(n, -1), bags, feature_names, None, (), "", nothing)

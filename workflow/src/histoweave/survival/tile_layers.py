@@ -1,13 +1,15 @@
-"""Layers over all tiles of a bag that keep one copy of what they make: gradients by hand, tiles in chunks.
+"""Layers over all tiles of a bag that keep little of each tile: gradients by hand, tiles in chunks.
 
 A bag has thousands of tiles, so what a layer remembers of each tile is what a step costs in memory and, since large
 arrays come fresh from the system each time, in seconds. The layers here do in one pass over a chunk of tiles what
 stands as several modules in a model's file, and recompute in the backward pass what is cheap:
 
-* ReLU and dropout need no mask: a unit passes a gradient just where its output is above 0;
 * a layer norm in front of attention is folded: its scale goes into the queries, and per tile only the mean and the
   inverse SD are kept (`NormedTiles`);
-* the scores of gated attention come out with the embedding, while a chunk is still in the cache.
+* what few queries send back to thousands of tiles has the rank of the queries: it is passed on as its factors, and
+  formed for one chunk at a time;
+* hidden tiles that are only weighted and summed are never kept: scores, weights and sums come out chunk by chunk
+  (`pooled_hidden`), and the backward pass makes a chunk again from its linear layer's output.
 
 The results are those of the plain modules up to rounding; tests compare values and gradients. Small bags and autocast
 take the plain modules.
@@ -20,7 +22,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-_CHUNK = 2048  # rows; what a chunk makes stays in the cache of a CPU
+_CHUNK = 1024  # rows; what a chunk makes stays in the cache of a CPU
 _LEAST_TILES = 256
 _WORDS = 2**16
 _LARGE_NEGATIVE = -1e9
@@ -38,13 +40,15 @@ def fused(tiles: torch.Tensor) -> bool:
 class NormedTiles:
     """A layer norm of `z` that is never formed: norm(z)_t = scale * (z_t - mean_t) * inverse_t + shift.
 
-    z : (patient, tile, hidden); mean, inverse : (patient, tile) mean and inverse SD of each row
+    z : (patient, tile, hidden); mean, inverse : (patient, tile) mean and inverse SD of each row; all without gradient
+    links : one per call of `attended` to come: what carries that call's gradient back to z, see `_Embed`
     scale, shift : (hidden,)
     """
 
     z: torch.Tensor
     mean: torch.Tensor
     inverse: torch.Tensor
+    links: list[torch.Tensor]
     scale: torch.Tensor
     shift: torch.Tensor
 
@@ -61,43 +65,54 @@ class NormedTiles:
         Returns the weighted sums (patient, query, hidden) and the logits (patient, query, tile).
         """
         p = dropout.p if dropout.training else 0.0
-        level = queries @ self.shift
-        pooled, total, scores = _Attend.apply(queries * self.scale, level, self.z, self.mean, self.inverse, mask, p)
+        level, tiles = queries @ self.shift, (self.z, self.mean, self.inverse)
+        pooled, total, scores = _Attend.apply(queries * self.scale, level, self.links.pop(), *tiles, mask, p)
         return pooled * self.scale + total[..., None] * self.shift, scores
 
 
-def embedded_and_normed(embed: nn.Sequential, norm: nn.LayerNorm, tiles: torch.Tensor) -> NormedTiles:
-    """Layer norm of Dropout(ReLU(Linear(tiles))); embed : these three modules."""
+def embedded_and_normed(
+    embed: nn.Sequential, norm: nn.LayerNorm, tiles: torch.Tensor, *, queries: int, times: int
+) -> NormedTiles:
+    """Layer norm of Dropout(ReLU(Linear(tiles))), to be attended to `times` times by `queries` queries per patient.
+
+    embed : these three modules
+    """
     linear, _, dropout = embed
     p = dropout.p if dropout.training else 0.0
-    z, mean, inverse = _Embed.apply(tiles, linear.weight, linear.bias, p, norm.eps)
-    return NormedTiles(z, mean, inverse, norm.weight, norm.bias)
+    weight, bias = linear.weight / kept(p), linear.bias / kept(p)  # ReLU passes the factor on: no pass over all tiles
+    z, mean, inverse, *links = _Embed.apply(tiles, weight, bias, p, norm.eps, queries, times)
+    return NormedTiles(z, mean, inverse, links, norm.weight, norm.bias)
 
 
-def hidden_and_scores(
-    embed: nn.Sequential, attention: nn.Module, tiles: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """h = Dropout(ReLU(LayerNorm(Linear(tiles)))) (patient, tile, hidden) and its gated attention (patient, tile).
+def pooled_hidden(
+    embed: nn.Sequential, attention: nn.Module, tiles: torch.Tensor, mask: torch.Tensor, given: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sums of h = Dropout(ReLU(LayerNorm(Linear(tiles)))) over tiles, under gated attention and under given weights.
 
-    embed : these four modules; attention : a `GatedAttention` without dropout
+    embed : these four modules; attention : a `GatedAttention` without dropout; mask : (patient, tile)
+    given : (patient, group, tile) weights, 0 outside `mask`; there may be no group
+    Returns the sum under the softmax of the scores (patient, hidden), the sums under `given` (patient, group, hidden)
+    and the scores (patient, tile).
     """
     linear, norm, _, dropout = embed
     p = dropout.p if dropout.training else 0.0
-    gates = torch.cat([attention.tanh.weight, attention.gate.weight])  # (2 attention, hidden): one product for both
-    biases = torch.cat([attention.tanh.bias, attention.gate.bias])
-    made = _Hidden.apply(
-        tiles, linear.weight, linear.bias, norm.weight, norm.bias, gates, biases, attention.score.weight[0], p, norm.eps
-    )
-    return made[0], made[1]
+    # tanh(a) = 2 sigmoid(2 a) - 1, so that one product and one cheap function make both gates
+    gates = torch.cat([2 * attention.tanh.weight, attention.gate.weight])  # (2 attention, hidden)
+    biases = torch.cat([2 * attention.tanh.bias, attention.gate.bias])
+    layer = linear.weight, linear.bias, norm.weight / kept(p), norm.bias / kept(p)
+    return _Pool.apply(tiles, mask, given, *layer, gates, biases, attention.score.weight[0], p, norm.eps)
 
 
 def drop_(values: torch.Tensor, p: float) -> torch.Tensor:
-    """Dropout in place, of 16 random bits per value: about ten times as fast as Bernoulli draws. Not scaled."""
-    if p > 0:
-        draws = torch.empty((values.numel() + 3) // 4, dtype=torch.int64, device=values.device)
-        draws = draws.random_(-(2**63), None).view(torch.int16)[: values.numel()]
-        values.mul_(draws.view(values.shape) >= round(p * _WORDS) - _WORDS // 2)
-    return values
+    """Dropout in place. Not scaled."""
+    return values.mul_(keep(torch.empty_like(values, dtype=torch.bool), p)) if p > 0 else values
+
+
+def keep(out: torch.Tensor, p: float) -> torch.Tensor:
+    """Fill `out` with what dropout keeps, by 16 random bits per value: about ten times as fast as Bernoulli draws."""
+    draws = torch.empty((out.numel() + 3) // 4, dtype=torch.int64, device=out.device)
+    draws = draws.random_(-(2**63), None).view(torch.int16)[: out.numel()]
+    return torch.ge(draws.view(out.shape), round(p * _WORDS) - _WORDS // 2, out=out)
 
 
 def kept(p: float) -> float:
@@ -106,156 +121,197 @@ def kept(p: float) -> float:
 
 
 def _chunks(*arrays: torch.Tensor | None) -> Iterator[tuple]:
-    """Go through the rows of `arrays` together."""
-    rows = next(array for array in arrays if array is not None).shape[0]
-    for start in range(0, rows, _CHUNK):
-        yield tuple(None if array is None else array[start : start + _CHUNK] for array in arrays)
+    """Go through the tiles of (patient, tile, ...) `arrays` together: patient, then chunk after chunk of each."""
+    patients, tiles = next(array for array in arrays if array is not None).shape[:2]
+    for one in range(patients):
+        for start in range(0, tiles, _CHUNK):
+            part = slice(start, start + _CHUNK)
+            yield one, *(None if array is None else array[one, part] for array in arrays)
 
 
 class _Embed(torch.autograd.Function):
-    """z = Dropout(ReLU(x W^T + b)), and mean and inverse SD of each row of z, which carry no gradient."""
+    """z = Dropout(ReLU(x W^T + b)), not scaled; mean and inverse SD of each row of z; and `times` links.
+
+    The gradient of the layer norm e of z from one attention is rows^T factors, with (row, tile) `rows` and
+    (row, hidden) `factors`, two rows per query. These two, side by side, are the gradient that comes back through a
+    link, a stand-in of their shape that takes no memory. The sum over the attentions is formed chunk by chunk.
+    """
 
     @staticmethod
-    def forward(ctx, tiles, weight, bias, p, eps):
-        x = tiles.reshape(-1, tiles.shape[-1])
-        z = x.new_empty(x.shape[0], weight.shape[0])
-        stats = x.new_empty(2, x.shape[0])
-        for x_c, z_c, mean_c, inverse_c in _chunks(x, z, *stats):
+    def forward(ctx, tiles, weight, bias, p, eps, queries, times):
+        z = tiles.new_empty(*tiles.shape[:2], len(weight))
+        mean, inverse = tiles.new_empty(2, *tiles.shape[:2], 1)
+        for _, x_c, z_c, mean_c, inverse_c in _chunks(tiles, z, mean, inverse):
             torch.addmm(bias, x_c, weight.t(), out=z_c)
-            drop_(z_c.relu_(), p).mul_(1 / kept(p))
-            _, mean, inverse = torch.native_layer_norm(z_c, [z_c.shape[1]], None, None, eps)
-            mean_c.copy_(mean[:, 0])
-            inverse_c.copy_(inverse[:, 0])
-        z, mean, inverse = (part.view(*tiles.shape[:-1], *part.shape[1:]) for part in (z, *stats))
-        ctx.save_for_backward(x, weight, z)
-        ctx.mark_non_differentiable(mean, inverse)
-        ctx.scale, ctx.shape = 1 / kept(p), tiles.shape
-        return z, mean, inverse
+            drop_(z_c.relu_(), p)
+            _, mean_c[:], inverse_c[:] = torch.native_layer_norm(z_c, [len(weight)], None, None, eps)
+        ctx.save_for_backward(tiles, weight, z, mean, inverse)
+        ctx.set_materialize_grads(False)
+        mean, inverse = mean[..., 0], inverse[..., 0]
+        ctx.mark_non_differentiable(z, mean, inverse)
+        shape = len(tiles), 2 * queries, sum(z.shape[1:])
+        return z, mean, inverse, *(z.new_zeros(()).expand(shape) for _ in range(times))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_z, *_):
-        x, weight, z = ctx.saved_tensors
-        d_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        d_weight, d_bias = torch.zeros_like(weight), weight.new_zeros(weight.shape[0])
-        for x_c, z_c, d_c, d_x_c in _chunks(x, z.view(len(x), -1), d_z.reshape(len(x), -1), d_x):
-            d_y = torch.ops.aten.threshold_backward(d_c, z_c, 0)  # what ReLU or dropout put to 0 passes nothing
+    def backward(ctx, d_z, d_mean, d_inverse, *d_links):
+        tiles, weight, z, mean, inverse = ctx.saved_tensors
+        d_links = [link for link in d_links if link is not None]
+        if not d_links:
+            return (None,) * 7
+        d_tiles = torch.empty_like(tiles) if ctx.needs_input_grad[0] else None
+        rows, factors = torch.cat(d_links, dim=1).split(z.shape[1:], dim=2)
+        d_weight, d_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
+        arrays = tiles, z, mean, inverse, rows.transpose(1, 2), d_tiles
+        for one, x_c, z_c, mean_c, inverse_c, rows_c, d_x_c in _chunks(*arrays):
+            d_z_c, _, _ = torch.ops.aten.native_layer_norm_backward(
+                rows_c @ factors[one], z_c, [len(weight)], mean_c, inverse_c, None, None, [True, False, False]
+            )
+            d_y = _passed(d_z_c, z_c)
             d_weight.addmm_(d_y.t(), x_c)
             d_bias.add_(d_y.sum(dim=0))
             if d_x_c is not None:
-                torch.mm(d_y, weight, out=d_x_c).mul_(ctx.scale)
-        d_x = None if d_x is None else d_x.view(ctx.shape)
-        return d_x, d_weight.mul_(ctx.scale), d_bias.mul_(ctx.scale), None, None
+                torch.mm(d_y, weight, out=d_x_c)
+        return d_tiles, d_weight, d_bias, None, None, None, None
+
+
+def _passed(gradient: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Put to 0 in place what ReLU or dropout put to 0 in `values`: no mask is needed."""
+    return torch.ops.aten.threshold_backward.grad_input(gradient, values, 0, grad_input=gradient)
 
 
 class _Attend(torch.autograd.Function):
     """Attention over e_t = (z_t - mean_t) inverse_t: s = q e_t + level, w = softmax(s), sum and total of dropout(w).
 
-    The gradient of z goes through the mean and the inverse SD as well.
+    link : where the gradient of e goes as its factors, see `_Embed`
     """
 
     @staticmethod
-    def forward(ctx, queries, level, z, mean, inverse, mask, p):
+    def forward(ctx, queries, level, link, z, mean, inverse, mask, p):
         ctx.alone = z.shape[0] == 1  # matrices in place of stacks of one: faster
         queries, level, z, mean, inverse, mask = (
             part[0] if ctx.alone else part for part in (queries, level, z, mean, inverse, mask)
         )
-        plain = queries @ z.transpose(-1, -2)
-        plain -= queries.sum(dim=-1, keepdim=True) * mean.unsqueeze(-2)
-        plain *= inverse.unsqueeze(-2)  # (patient, query, tile) products with e_t
-        scores = plain + level.unsqueeze(-1)
+        scores = queries @ z.transpose(-1, -2)
+        scores -= queries.sum(dim=-1, keepdim=True) * mean.unsqueeze(-2)
+        scores *= inverse.unsqueeze(-2)  # (patient, query, tile) products with e_t
+        scores += level.unsqueeze(-1)
         seen = mask.unsqueeze(-2)
         weights = torch.softmax(scores.masked_fill(~seen, _LARGE_NEGATIVE), dim=-1) * seen
         dropped = drop_(weights.clone(), p).mul_(1 / kept(p)) if p > 0 else weights
         each = dropped * inverse.unsqueeze(-2)
         pooled = each @ z - (each @ mean.unsqueeze(-1))
         total = dropped.sum(dim=-1)
-        ctx.save_for_backward(queries, z, mean, inverse, plain, weights, dropped, pooled, total)
-        ctx.scale = 1 / kept(p)
+        ctx.save_for_backward(queries, z, mean, inverse, weights, dropped, pooled, total)
         return tuple(part[None] if ctx.alone else part for part in (pooled, total, scores))
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_pooled, d_total, d_scores):
-        queries, z, mean, inverse, plain, weights, dropped, pooled, total = ctx.saved_tensors
+        queries, z, mean, inverse, weights, dropped, pooled, total = ctx.saved_tensors
         d_pooled, d_total, d_scores = (part[0] if ctx.alone else part for part in (d_pooled, d_total, d_scores))
         mean, inverse = mean.unsqueeze(-2), inverse.unsqueeze(-2)
-        against = d_pooled @ z.transpose(-1, -2)
-        against -= d_pooled.sum(dim=-1, keepdim=True) * mean
-        against *= inverse  # d_pooled e_t
-        d_s = dropped * (against + d_total.unsqueeze(-1))  # w d w
+        d_s = d_pooled @ z.transpose(-1, -2)
+        d_s -= d_pooled.sum(dim=-1, keepdim=True) * mean
+        d_s *= inverse  # d_pooled e_t
+        d_s += d_total.unsqueeze(-1)
+        d_s *= dropped  # w d w
         d_s -= weights * ((d_pooled * pooled).sum(dim=-1) + d_total * total).unsqueeze(-1)
         d_s += d_scores
         each = d_s * inverse
         d_queries = each @ z - each @ mean.transpose(-1, -2)
-        # gradient of e_t, then that of the layer norm: (d_e - mean(d_e) - e_t mean(d_e e_t)) inverse_t
-        width = z.shape[-1]
         rows, factors = torch.cat([d_s, dropped], dim=-2), torch.cat([queries, d_pooled], dim=-2)
-        along = ((d_s * plain).sum(dim=-2) + (dropped * against).sum(dim=-2)) / width * inverse.squeeze(-2)
-        slope = along * inverse.squeeze(-2)
-        level = slope * mean.squeeze(-2) - (rows.transpose(-1, -2) @ factors.mean(dim=-1, keepdim=True)).squeeze(
-            -1
-        ) * inverse.squeeze(-2)
-        d_z = (rows * inverse).transpose(-1, -2) @ factors
-        d_z.addcmul_(z, slope.unsqueeze(-1), value=-1).add_(level.unsqueeze(-1))
-        made = d_queries, d_s.sum(dim=-1), d_z
-        return *(part[None] if ctx.alone else part for part in made), None, None, None, None
+        made = d_queries, d_s.sum(dim=-1), torch.cat([rows, factors], dim=-1)
+        return *(part[None] if ctx.alone else part for part in made), None, None, None, None, None
 
 
-class _Hidden(torch.autograd.Function):
-    """h = Dropout(ReLU(LN(x W^T + b))), w = c^T (tanh(U h) * sigmoid(V h)); gates : U and V, one under the other."""
+def _hidden(
+    y: torch.Tensor, seen: torch.Tensor | None, scale: torch.Tensor, shift: torch.Tensor, eps: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """h = ReLU(LN(y)) where `seen`, and mean and inverse SD of each row of y."""
+    h, mean, inverse = torch.native_layer_norm(y, scale.shape, scale, shift, eps)
+    return h.relu_() if seen is None else h.relu_().mul_(seen), mean, inverse
+
+
+class _Pool(torch.autograd.Function):
+    """Sums of h under softmax(w) and under `given`, and w.
+
+    y = x W^T + b, h = Dropout(ReLU(LN(y))), not scaled; (s1, s2) = sigmoid(gates h + gate_bias);
+    w = c^T ((2 s1 - 1) * s2)
+    """
 
     @staticmethod
-    def forward(ctx, tiles, weight, bias, scale, shift, gates, gate_bias, score, p, eps):
-        x = tiles.reshape(-1, tiles.shape[-1])
-        width = len(score)
-        y, h = x.new_empty(x.shape[0], weight.shape[0]), x.new_empty(x.shape[0], weight.shape[0])
-        both, w = x.new_empty(x.shape[0], 2 * width), x.new_empty(x.shape[0])
-        stats = x.new_empty(x.shape[0], 2)
-        for x_c, y_c, h_c, both_c, w_c, stats_c in _chunks(x, y, h, both, w, stats):
+    def forward(ctx, tiles, mask, given, weight, bias, scale, shift, gates, gate_bias, score, p, eps):
+        width, count = len(score), tiles.shape[:2]
+        y, s, w = (tiles.new_empty(*count, *last) for last in ((len(weight),), (2 * width,), ()))
+        seen = torch.empty_like(y, dtype=torch.bool) if p > 0 else None
+        second = y.new_zeros(len(tiles), given.shape[1], len(weight))
+        parts, peaks = [], []  # of each chunk: sum of h under exp(w - peak)
+        for one, x_c, y_c, seen_c, s_c, w_c, mask_c, given_c in _chunks(
+            tiles, y, seen, s, w, mask, given.transpose(1, 2)
+        ):
             torch.addmm(bias, x_c, weight.t(), out=y_c)
-            normed, mean, inverse = torch.native_layer_norm(y_c, [y_c.shape[1]], scale, shift, eps)
-            stats_c[:, :1], stats_c[:, 1:] = mean, inverse
-            torch.mul(drop_(normed.relu_(), p), 1 / kept(p), out=h_c)
-            torch.addmm(gate_bias, h_c, gates.t(), out=both_c)
-            both_c[:, :width].tanh_()
-            both_c[:, width:].sigmoid_()
-            torch.mv(both_c[:, :width] * both_c[:, width:], score, out=w_c)
-        ctx.save_for_backward(x, weight, scale, shift, gates, score, y, stats, h, both)
-        ctx.scale, ctx.shape = 1 / kept(p), tiles.shape
-        return h.view(*tiles.shape[:-1], -1), w.view(tiles.shape[:-1])
+            if seen_c is not None:
+                keep(seen_c, p)
+            h, _, _ = _hidden(y_c, seen_c, scale, shift, eps)
+            torch.addmm(gate_bias, h, gates.t(), out=s_c).sigmoid_()
+            s1, s2 = s_c.split(width, dim=1)
+            torch.mv(torch.addcmul(s2, s1, s2, value=-2), score, out=w_c).neg_()
+            w_m = w_c.masked_fill(~mask_c, _LARGE_NEGATIVE)
+            peaks.append(w_m.max())
+            parts.append(torch.exp(w_m - peaks[-1]).mul_(mask_c) @ h)
+            second[one].addmm_(given_c.t(), h)
+        e1 = torch.softmax(w.masked_fill(~mask, _LARGE_NEGATIVE), dim=1) * mask
+        peaks = torch.stack(peaks).view(len(tiles), -1)  # (patient, chunk)
+        peak = peaks.amax(dim=1, keepdim=True)
+        total = torch.exp(w.masked_fill(~mask, _LARGE_NEGATIVE) - peak).mul_(mask).sum(dim=1, keepdim=True)
+        shares = torch.exp(peaks - peak) / total.clamp_min(torch.finfo(w.dtype).tiny)
+        first = (shares[:, None] @ torch.stack(parts).view(len(tiles), -1, len(weight)))[:, 0]
+        ctx.save_for_backward(tiles, given, weight, scale, shift, gates, score, y, seen, s, e1, first)
+        ctx.set_materialize_grads(False)
+        ctx.eps = eps
+        return first, second, w
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_h, d_w):
-        x, weight, scale, shift, gates, score, y, stats, h, both = ctx.saved_tensors
+    def backward(ctx, d_first, d_second, d_w):
+        tiles, given, weight, scale, shift, gates, score, y, seen, s, e1, first = ctx.saved_tensors
         width = len(score)
-        d_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        d_first = torch.zeros_like(first) if d_first is None else d_first
+        d_second = first.new_zeros(len(given), given.shape[1], len(weight)) if d_second is None else d_second
+        d_w = torch.zeros_like(e1) if d_w is None else d_w
+        d_tiles = torch.empty_like(tiles) if ctx.needs_input_grad[0] else None
+        d_given = torch.empty_like(given) if ctx.needs_input_grad[2] else None
+        sums = torch.cat([d_first[:, None], d_second], dim=1)  # (patient, 1 + group, hidden)
+        weights = torch.cat([e1[:, None], given], dim=1).transpose(1, 2)  # (patient, tile, 1 + group)
         d_weight, d_gates = torch.zeros_like(weight), torch.zeros_like(gates)
         d_bias, d_scale, d_shift = (torch.zeros_like(scale) for _ in range(3))
-        d_gate_bias, d_score = gates.new_zeros(2 * width), torch.zeros_like(score)
-        rows = (x, y, stats, h, both, d_h.reshape(h.shape), d_w.reshape(-1), d_x)
-        for x_c, y_c, stats_c, h_c, both_c, d_h_c, d_w_c, d_x_c in _chunks(*rows):
-            u, v = both_c[:, :width], both_c[:, width:]
-            d_score.add_(torch.mv((u * v).t(), d_w_c))
-            d_both = torch.empty_like(both_c)
-            d_uv = d_w_c[:, None] * score  # (row, width)
-            torch.mul(d_uv * v, torch.addcmul(u.new_ones(()), u, u, value=-1), out=d_both[:, :width])
-            torch.mul(d_uv * u, torch.addcmul(v, v, v, value=-1), out=d_both[:, width:])
-            d_gates.addmm_(d_both.t(), h_c)
-            d_gate_bias.add_(d_both.sum(dim=0))
-            d_n = torch.addmm(d_h_c, d_both, gates)
-            d_n = torch.ops.aten.threshold_backward(d_n, h_c, 0)  # what ReLU or dropout put to 0 passes nothing
+        d_gate_bias, d_score, both = gates.new_zeros(2 * width), torch.zeros_like(score), torch.cat([2 * score, score])
+        turned = None if d_given is None else d_given.transpose(1, 2)
+        for one, x_c, y_c, seen_c, s_c, weights_c, d_w_c, d_x_c, d_given_c in _chunks(
+            tiles, y, seen, s, weights, d_w, d_tiles, turned
+        ):
+            h, mean, inverse = _hidden(y_c, seen_c, scale, shift, ctx.eps)
+            d_weights = h @ sums[one].t()  # (tile, 1 + group)
+            if d_given_c is not None:
+                d_given_c.copy_(d_weights[:, 1:])
+            d_w_c = torch.addcmul(d_w_c, weights_c[:, 0], d_weights[:, 0] - d_first[one] @ first[one])
+            s1, s2 = s_c.split(width, dim=1)
+            d_s = torch.cat([s2, 2 * s1 - 1], dim=1)
+            d_score.add_((d_s[:, width:] * s2).t() @ d_w_c)
+            d_s.mul_(both).mul_(d_w_c[:, None])
+            torch.ops.aten.sigmoid_backward.grad_input(d_s, s_c, grad_input=d_s)
+            d_gates.addmm_(d_s.t(), h)
+            d_gate_bias.add_(d_s.sum(dim=0))
+            d_h = (weights_c @ sums[one]).addmm_(d_s, gates)
             d_y, d_scale_c, d_shift_c = torch.ops.aten.native_layer_norm_backward(
-                d_n, y_c, [y_c.shape[1]], stats_c[:, :1].contiguous(), stats_c[:, 1:].contiguous(), scale, shift,
-                [True, True, True],
-            )  # fmt: skip
+                _passed(d_h, h), y_c, scale.shape, mean, inverse, scale, shift, [True, True, True]
+            )
             d_scale.add_(d_scale_c)
             d_shift.add_(d_shift_c)
             d_weight.addmm_(d_y.t(), x_c)
             d_bias.add_(d_y.sum(dim=0))
             if d_x_c is not None:
-                torch.mm(d_y, weight, out=d_x_c).mul_(ctx.scale)
-        d_x = None if d_x is None else d_x.view(ctx.shape)
-        scaled = (part.mul_(ctx.scale) for part in (d_weight, d_bias, d_scale, d_shift))
-        return d_x, *scaled, d_gates, d_gate_bias, d_score, None, None
+                torch.mm(d_y, weight, out=d_x_c)
+        layer = d_weight, d_bias, d_scale, d_shift
+        return d_tiles, None, d_given, *layer, d_gates, d_gate_bias, d_score, None, None
