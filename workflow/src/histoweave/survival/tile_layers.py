@@ -105,14 +105,21 @@ def pooled_hidden(
 
 def drop_(values: torch.Tensor, p: float) -> torch.Tensor:
     """Dropout in place. Not scaled."""
-    return values.mul_(keep(torch.empty_like(values, dtype=torch.bool), p)) if p > 0 else values
+    return _dropped(values, draws(values, p), p) if p > 0 else values
 
 
-def keep(out: torch.Tensor, p: float) -> torch.Tensor:
-    """Fill `out` with what dropout keeps, by 16 random bits per value: about ten times as fast as Bernoulli draws."""
-    draws = torch.empty((out.numel() + 3) // 4, dtype=torch.int64, device=out.device)
-    draws = draws.random_(-(2**63), None).view(torch.int16)[: out.numel()]
-    return torch.ge(draws.view(out.shape), round(p * _WORDS) - _WORDS // 2, out=out)
+def draws(like: torch.Tensor, p: float) -> torch.Tensor | None:
+    """Draw 16 random bits per value: about ten times as fast as Bernoulli draws. None where nothing is dropped."""
+    if p == 0:
+        return None
+    words = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
+    return words.random_(-(2**63), None).view(torch.int16)[: like.numel()].view(like.shape)
+
+
+def _dropped(values: torch.Tensor, drawn: torch.Tensor | None, p: float) -> torch.Tensor:
+    """Put to 0 in place the values whose draw is among the share `p` of smallest."""
+    level = round(p * _WORDS) - _WORDS // 2
+    return values if drawn is None else _passed(values, drawn.to(values.dtype), level - 1)
 
 
 def kept(p: float) -> float:
@@ -175,9 +182,9 @@ class _Embed(torch.autograd.Function):
         return d_tiles, d_weight, d_bias, None, None, None, None
 
 
-def _passed(gradient: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Put to 0 in place what ReLU or dropout put to 0 in `values`: no mask is needed."""
-    return torch.ops.aten.threshold_backward.grad_input(gradient, values, 0, grad_input=gradient)
+def _passed(gradient: torch.Tensor, values: torch.Tensor, level: float = 0) -> torch.Tensor:
+    """Put `gradient` to 0 in place where `values` are not above `level`: faster than a product with a mask."""
+    return torch.ops.aten.threshold_backward.grad_input(gradient, values, level, grad_input=gradient)
 
 
 class _Attend(torch.autograd.Function):
@@ -226,11 +233,11 @@ class _Attend(torch.autograd.Function):
 
 
 def _hidden(
-    y: torch.Tensor, seen: torch.Tensor | None, scale: torch.Tensor, shift: torch.Tensor, eps: float
+    y: torch.Tensor, drawn: torch.Tensor | None, scale: torch.Tensor, shift: torch.Tensor, p: float, eps: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """h = ReLU(LN(y)) where `seen`, and mean and inverse SD of each row of y."""
+    """h = Dropout(ReLU(LN(y))) by what was `drawn`, not scaled, and mean and inverse SD of each row of y."""
     h, mean, inverse = torch.native_layer_norm(y, scale.shape, scale, shift, eps)
-    return h.relu_() if seen is None else h.relu_().mul_(seen), mean, inverse
+    return _dropped(h.relu_(), drawn, p), mean, inverse
 
 
 class _Pool(torch.autograd.Function):
@@ -244,16 +251,15 @@ class _Pool(torch.autograd.Function):
     def forward(ctx, tiles, mask, given, weight, bias, scale, shift, gates, gate_bias, score, p, eps):
         width, count = len(score), tiles.shape[:2]
         y, s, w = (tiles.new_empty(*count, *last) for last in ((len(weight),), (2 * width,), ()))
-        seen = torch.empty_like(y, dtype=torch.bool) if p > 0 else None
+        drawn = torch.empty_like(y, dtype=torch.int16) if p > 0 else None
         second = y.new_zeros(len(tiles), given.shape[1], len(weight))
         parts, peaks = [], []  # of each chunk: sum of h under exp(w - peak)
-        for one, x_c, y_c, seen_c, s_c, w_c, mask_c, given_c in _chunks(
-            tiles, y, seen, s, w, mask, given.transpose(1, 2)
-        ):
+        arrays = tiles, y, drawn, s, w, mask, given.transpose(1, 2)
+        for one, x_c, y_c, drawn_c, s_c, w_c, mask_c, given_c in _chunks(*arrays):
             torch.addmm(bias, x_c, weight.t(), out=y_c)
-            if seen_c is not None:
-                keep(seen_c, p)
-            h, _, _ = _hidden(y_c, seen_c, scale, shift, eps)
+            if drawn_c is not None:
+                drawn_c.copy_(draws(y_c, p))
+            h, _, _ = _hidden(y_c, drawn_c, scale, shift, p, eps)
             torch.addmm(gate_bias, h, gates.t(), out=s_c).sigmoid_()
             s1, s2 = s_c.split(width, dim=1)
             torch.mv(torch.addcmul(s2, s1, s2, value=-2), score, out=w_c).neg_()
@@ -267,15 +273,15 @@ class _Pool(torch.autograd.Function):
         total = torch.exp(w.masked_fill(~mask, _LARGE_NEGATIVE) - peak).mul_(mask).sum(dim=1, keepdim=True)
         shares = torch.exp(peaks - peak) / total.clamp_min(torch.finfo(w.dtype).tiny)
         first = (shares[:, None] @ torch.stack(parts).view(len(tiles), -1, len(weight)))[:, 0]
-        ctx.save_for_backward(tiles, given, weight, scale, shift, gates, score, y, seen, s, e1, first)
+        ctx.save_for_backward(tiles, given, weight, scale, shift, gates, score, y, drawn, s, e1, first)
         ctx.set_materialize_grads(False)
-        ctx.eps = eps
+        ctx.dropout_and_norm = p, eps
         return first, second, w
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_first, d_second, d_w):
-        tiles, given, weight, scale, shift, gates, score, y, seen, s, e1, first = ctx.saved_tensors
+        tiles, given, weight, scale, shift, gates, score, y, drawn, s, e1, first = ctx.saved_tensors
         width = len(score)
         d_first = torch.zeros_like(first) if d_first is None else d_first
         d_second = first.new_zeros(len(given), given.shape[1], len(weight)) if d_second is None else d_second
@@ -286,24 +292,26 @@ class _Pool(torch.autograd.Function):
         weights = torch.cat([e1[:, None], given], dim=1).transpose(1, 2)  # (patient, tile, 1 + group)
         d_weight, d_gates = torch.zeros_like(weight), torch.zeros_like(gates)
         d_bias, d_scale, d_shift = (torch.zeros_like(scale) for _ in range(3))
-        d_gate_bias, d_score, both = gates.new_zeros(2 * width), torch.zeros_like(score), torch.cat([2 * score, score])
+        d_gate_bias, d_score = gates.new_zeros(2 * width), torch.zeros_like(score)
+        slopes = torch.cat([2 * score, score])  # of w by s, without the other factor and d_w
+        sloped = slopes[:, None] * gates
         turned = None if d_given is None else d_given.transpose(1, 2)
-        for one, x_c, y_c, seen_c, s_c, weights_c, d_w_c, d_x_c, d_given_c in _chunks(
-            tiles, y, seen, s, weights, d_w, d_tiles, turned
-        ):
-            h, mean, inverse = _hidden(y_c, seen_c, scale, shift, ctx.eps)
+        arrays = tiles, y, drawn, s, weights, d_w, d_tiles, turned
+        for one, x_c, y_c, drawn_c, s_c, weights_c, d_w_c, d_x_c, d_given_c in _chunks(*arrays):
+            h, mean, inverse = _hidden(y_c, drawn_c, scale, shift, *ctx.dropout_and_norm)
             d_weights = h @ sums[one].t()  # (tile, 1 + group)
             if d_given_c is not None:
                 d_given_c.copy_(d_weights[:, 1:])
             d_w_c = torch.addcmul(d_w_c, weights_c[:, 0], d_weights[:, 0] - d_first[one] @ first[one])
             s1, s2 = s_c.split(width, dim=1)
-            d_s = torch.cat([s2, 2 * s1 - 1], dim=1)
-            d_score.add_((d_s[:, width:] * s2).t() @ d_w_c)
-            d_s.mul_(both).mul_(d_w_c[:, None])
+            d_s = torch.empty_like(s_c)
+            torch.mul(s2, d_w_c[:, None], out=d_s[:, :width])
+            torch.mul(s1, 2 * d_w_c[:, None], out=d_s[:, width:]).sub_(d_w_c[:, None])
+            d_score.add_((d_s[:, width:] * s2).sum(dim=0))
             torch.ops.aten.sigmoid_backward.grad_input(d_s, s_c, grad_input=d_s)
             d_gates.addmm_(d_s.t(), h)
             d_gate_bias.add_(d_s.sum(dim=0))
-            d_h = (weights_c @ sums[one]).addmm_(d_s, gates)
+            d_h = (weights_c @ sums[one]).addmm_(d_s, sloped)
             d_y, d_scale_c, d_shift_c = torch.ops.aten.native_layer_norm_backward(
                 _passed(d_h, h), y_c, scale.shape, mean, inverse, scale, shift, [True, True, True]
             )
@@ -314,4 +322,5 @@ class _Pool(torch.autograd.Function):
             if d_x_c is not None:
                 torch.mm(d_y, weight, out=d_x_c)
         layer = d_weight, d_bias, d_scale, d_shift
-        return d_tiles, None, d_given, *layer, d_gates, d_gate_bias, d_score, None, None
+        d_gates.mul_(slopes[:, None])
+        return d_tiles, None, d_given, *layer, d_gates, d_gate_bias.mul_(slopes), d_score, None, None
