@@ -24,5 +24,8 @@ def real_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that runs the demo goes first, since everything else fits beside it."""
-    items.sort(key=lambda item: item.path.name != "test_demo.py")
+    """The file that runs the demo goes first, since everything else fits beside it; what needs it as well goes last."""
+    items.sort(key=lambda item: _TURN.get(item.path.name, 1))
+
+
+_TURN = {"test_demo.py": 0, "test_demo_branches.py": 2}

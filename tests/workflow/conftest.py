@@ -1,5 +1,6 @@
 """Running Snakemake on a copy of the project's tree, so that tests touch nothing of a user's results."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -70,8 +71,17 @@ def without_network() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def demo(root, tmp_path_factory) -> Project:
-    """A copy in which the demo has run to its end, with the network cut off (minutes; once per session)."""
-    project = copy_project(root, tmp_path_factory.mktemp("demo"))
-    done = project.snakemake("all", before=without_network())
-    assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
-    return project
+    """A copy in which the demo has run to its end, with the network cut off: once for all workers, changed by none."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # that of all workers of this session
+    folder, ended = shared / "demo", shared / "demo-ended"
+    with (shared / "demo-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ended.exists():
+            folder.mkdir()
+            done = copy_project(root, folder).snakemake("all", before=without_network())
+            ended.write_text("" if done.returncode == 0 else (done.stdout + done.stderr)[-8000:])
+    failed = ended.read_text()
+    assert not failed, failed
+    return Project(folder)
