@@ -187,6 +187,15 @@ def test_a_damaged_jpeg_is_told_and_not_filled_with_grey(tmp_path, damage, halve
     assert np.array_equal(slide.read(0, 0, 0, SIDE, SIDE), slow.read(0, 0, 0, SIDE, SIDE))
 
 
+def test_a_damaged_first_tile_does_not_cost_the_fast_decoder(tmp_path):
+    tiles = list(encoded_tiles(colours="YCBCR", subsampling="420"))
+    tiles[0] = DAMAGED["no end"](tiles[0])
+    slide = open_slide(write_tiles(tmp_path / "a.svs", tiles, photometric=6), halves=True)
+    assert [level.halved for level in slide.levels] == [False, True]
+    with pytest.raises(UnreadablePart, match="tile 0 of the level 601 px wide: Premature end"):
+        slide.read(0, 0, 0, SIDE, SIDE)
+
+
 @pytest.mark.parametrize("halved", [False, True])
 def test_tiles_that_are_no_jpeg_or_beyond_the_end_are_told(tmp_path, halved):
     tiles = list(encoded_tiles(colours="YCBCR", subsampling="420"))

@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import openslide
 import pytest
@@ -159,6 +161,21 @@ def test_channels_of_16_bits_are_not_native(tmp_path):
     options = {"photometric": "minisblack", "tile": (256, 256), "metadata": {"axes": "CYX"}}
     tifffile.imwrite(tmp_path / "a.ome.tiff", stack, **options)
     assert open_slide(tmp_path / "a.ome.tiff").reader == "openslide"
+
+
+@pytest.mark.parametrize("following", [lambda offsets: offsets[0], lambda _: 2**31 - 1], ids=["the first", "nowhere"])
+def test_a_chain_of_pages_that_leads_back_or_nowhere_ends(tmp_path, following):
+    path = write_aperio(tmp_path / "a.svs", PICTURE, mpp=0.5)
+    whole = open_slide(path).read(0, 100, 33, 256, 256)
+    with tifffile.TiffFile(path) as file:
+        offsets = [page.offset for page in file.pages]
+        place = offsets[-1] + 2 + 12 * len(file.pages[-1].tags)  # where the last page names the next
+    with path.open("r+b") as file:
+        file.seek(place)
+        assert file.read(4) == bytes(4)
+        file.seek(place)
+        file.write(struct.pack("<I", following(offsets)))
+    assert np.array_equal(open_slide(path).read(0, 100, 33, 256, 256), whole)
 
 
 def test_a_header_of_a_trillion_pixels_is_refused(tmp_path):

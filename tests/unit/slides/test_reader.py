@@ -3,6 +3,7 @@ import pytest
 from unit.slides.pretend import tissue_picture, write_aperio, write_generic, zero_tile
 
 from histoweave.errors import InputError
+from histoweave.slides.opening import open_slide
 from histoweave.slides.reader import OpenSlideReader, UnreadablePart, check_size, exact_downsample, on_white
 
 
@@ -56,6 +57,14 @@ def test_what_is_no_slide_is_refused(tmp_path):
     (tmp_path / "text.svs").write_text("this is text\n" * 100)
     with pytest.raises(InputError, match=r"text.svs cannot be opened as a slide"):
         OpenSlideReader(tmp_path / "text.svs")
+
+
+@pytest.mark.parametrize("make", [lambda path: path.touch(), lambda path: path.mkdir(), lambda path: None])
+def test_an_empty_file_a_folder_and_nothing_are_refused(tmp_path, make):
+    make(tmp_path / "a.svs")
+    for reader in (OpenSlideReader, open_slide):
+        with pytest.raises(InputError, match=r"a.svs cannot be opened as a slide"):
+            reader(tmp_path / "a.svs")
 
 
 def test_half_a_file_is_refused(tmp_path, picture):
