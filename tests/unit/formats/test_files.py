@@ -1,5 +1,6 @@
 """Files are written whole or not at all; names are safe; content has a name."""
 
+import errno
 import os
 
 import pytest
@@ -33,6 +34,19 @@ def test_replacing_leaves_the_old_file_when_the_block_fails(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_the_same_error_whichever_library_met_it(tmp_path):
+    def write(text):
+        with replacing(tmp_path / "a.safetensors"):
+            raise RuntimeError(text)
+
+    with pytest.raises(OSError, match="a.safetensors") as met:
+        write("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert met.value.errno == errno.ENOSPC
+    with pytest.raises(RuntimeError, match="another fault"):
+        write("another fault")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_written_files_follow_the_umask(tmp_path):

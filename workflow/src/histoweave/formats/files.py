@@ -1,5 +1,6 @@
 """Writing a file whole or not at all, naming its content, and noticing when it has changed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -37,6 +38,11 @@ def replacing(path: str | Path, *, seal: bool = False) -> Iterator[Path]:
             _append_seal(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except Exception as error:
+        if isinstance(error, OSError) or "No space left on device" not in str(error):
+            raise
+        # Writers in other languages (safetensors, HDF5 as it closes) have errors of their own for a full disk.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

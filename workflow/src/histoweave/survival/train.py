@@ -6,6 +6,7 @@ with respect to these, and a second pass sends the derivatives through the netwo
 that of the whole batch, whatever the chunk (the idea of Gao et al. 2021, arXiv:2101.06983).
 """
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -256,9 +257,14 @@ class _Run:
             "dropout": torch.get_rng_state(),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        held = io.BytesIO()  # torch's own writer does not tell a full disk from other faults
+        torch.save(state, held)
         temporary = self.path.with_suffix(".part")
-        torch.save(state, temporary)
-        temporary.replace(self.path)
+        try:
+            temporary.write_bytes(held.getbuffer())
+            temporary.replace(self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def resume(self) -> int:
         """Go on where a killed fit stopped, bit for bit; returns the last finished epoch, 0 without a checkpoint."""
