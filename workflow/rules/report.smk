@@ -156,7 +156,7 @@ rule make_viewer:
     "Pages to zoom into the slides of the heatmap cases; opens from disk."
     input:
         FINAL,
-        REPORT_TEXTS,
+        VIEWER_TEXTS,
         pseudonyms=PSEUDONYMS,
     output:
         folder=directory(f"{REPORT}/viewer"),

@@ -47,10 +47,13 @@ FIGURES = {
     **{f"kaplan_meier__{model}": "Performance" for model in MODEL_NAMES},
     **{f"heatmap__{case}": "Slides" for case in ("highest", "median", "lowest")},
 }
-REPORT_TEXTS = sorted(
-    str(path)
-    for folder in ("workflow/report", "envs")
-    for path in (HERE / folder).rglob("*.*")
+# Apart, so that a changed caption does not cut the slides anew.
+REPORT_TEXTS, VIEWER_TEXTS = (
+    sorted(str(path) for pattern in patterns for path in HERE.glob(pattern))
+    for patterns in (
+        ["workflow/report/*.*", "workflow/report/captions/*.*", "envs/*.*"],
+        ["workflow/report/viewer/*.*"],
+    )
 )
 # What each stage ends in; the report waits for all that the inputs allow.
 FINAL = [
