@@ -9,6 +9,7 @@ import torch
 
 from histoweave.errors import InputError
 from histoweave.survival import path_gptomic
+from histoweave.survival.attribution import integrated_gradients
 from histoweave.survival.concordance import concordance
 from histoweave.survival.gene_encoders import EncoderSettings, ScgptSettings
 from histoweave.survival.interface import Cells, Context, Patients
@@ -318,3 +319,24 @@ def test_missing_expression_values_are_refused(cohort):
 def test_nobody_with_expression_is_refused(cohort):
     with pytest.raises(InputError, match=r"none of the training patients has expression.*modalities to \[slide\]"):
         fit(without(cohort, "gene", range(80)))
+
+
+# --- explaining
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_it_is_explained_by_its_genes_also_through_a_frozen_encoder(cohort, cells, frozen):
+    own = settings(members=2, regulation={"use": "always", "freeze": frozen})
+    fitted = fit(cohort, own, context(cells=cells))
+    part = cohort.subset(range(4))
+    networks, source, names = fitted.explained(part)
+    assert set(names["gene"]) <= set(GENES)
+    assert source.vectors["gene"].shape == (4, len(names["gene"]))
+    plain, batch = fitted.source(part), [0, 1, 2, 3]
+    assert (plain.vectors["gene"].shape[1] == len(names["gene"])) != frozen
+    for network, explained in zip(fitted.networks, networks, strict=True):
+        with torch.no_grad():
+            ours, theirs = explained(source.batch(batch))["risk"], network.eval()(plain.batch(batch))["risk"]
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    made = integrated_gradients(networks[0], source.batch([0]), inputs=["gene"], steps=64)
+    assert abs(made.gap) < 0.05 * np.abs(made.vectors["gene"]).sum()

@@ -12,7 +12,7 @@ from unit.survival.people import make_patients
 
 from histoweave.errors import InputError
 from histoweave.formats.bundle import read_folds, read_header
-from histoweave.formats.explained import ATTRIBUTIONS, CHECKS, GROUP_EXPRESSION, PREDICTION
+from histoweave.formats.explained import ATTRIBUTION_NULL, ATTRIBUTIONS, CHECKS, GROUP_EXPRESSION, PREDICTION
 from histoweave.formats.slides import FEATURES, QC
 from histoweave.formats.survival import ATTENTION, COHORT, FOLDS, RISK, TRAINING
 from histoweave.survival import crossfit, registry
@@ -109,13 +109,17 @@ def run(tmp_path_factory):
     return folder, people
 
 
+def groups_of(folder):
+    path = str(folder / "groups.gmt")
+    return json.dumps({"source": "gmt", "path": path, "least_genes": 2, "most_groups": 5})
+
+
 def train(folder, model, changes, *more):
     out = folder / model
     out.mkdir(exist_ok=True)
-    groups = {"source": "gmt", "path": str(folder / "groups.gmt"), "least_genes": 2, "most_groups": 5}
     script("train_model")(
         "--cohort", folder / "cohort.parquet", "--folds", folder / "folds.parquet", "--features", folder / "features",
-        "--expression", folder / "expression.h5ad", "--covariates", "age", "sex", "--groups", json.dumps(groups),
+        "--expression", folder / "expression.h5ad", "--covariates", "age", "sex", "--groups", groups_of(folder),
         "--model", model, "--method", model, "--horizons", *HORIZONS, "--settings",
         settings_of_schema(model, **changes), "--risk", out / "risk.parquet", "--training", out / "training.parquet",
         "--reconstruction", out / "reconstruction.parquet",
@@ -201,20 +205,33 @@ def test_a_killed_training_goes_on_with_the_fold_that_it_was_in(run, tmp_path, m
     assert not (tmp_path / "checkpoints").exists()
 
 
+def explain(folder, model, **changes):
+    out = folder / model
+    settings = {"models": None, "patients": 5, "tiles": 50, "steps": 64, "null_fits": 2, **changes}
+    script("explain_model")(
+        "--cohort", folder / "cohort.parquet", "--features", folder / "features", "--covariates", "age", "sex",
+        "--expression", folder / "expression.h5ad", "--bundle", out / "bundle", "--risk", out / "risk.parquet",
+        "--folds", folder / "folds.parquet", "--groups", groups_of(folder), "--model-settings",
+        settings_of_schema(model, **MODELS[model]), "--settings", json.dumps(settings), "--device", "cpu",
+        "--attention", out / "attention.parquet", "--attributions", out / "attributions.parquet",
+        "--null", out / "null.parquet", "--checks", out / "checks.parquet",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_explained(run, model):
     folder, people = run
     out = folder / model
-    script("explain_model")(
-        "--cohort", folder / "cohort.parquet", "--features", folder / "features", "--covariates", "age", "sex",
-        "--expression", folder / "expression.h5ad", "--bundle", out / "bundle", "--risk", out / "risk.parquet",
-        "--settings", '{"models": null, "patients": 5, "tiles": 50, "steps": 64}',
-        "--attention", out / "attention.parquet", "--attributions", out / "attributions.parquet",
-        "--checks", out / "checks.parquet",
-    )  # fmt: skip
+    explain(folder, model)
     tiles = ATTENTION.read(out / "attention.parquet")
     shares = ATTRIBUTIONS.read(out / "attributions.parquet")
-    np.testing.assert_allclose(shares.groupby("fold")["share"].sum(), 1)
+    null = ATTRIBUTION_NULL.read(out / "null.parquet")
+    first = shares[shares["fold"] == 0]
+    assert list(zip(null["kind"], null["name"], strict=True)) == list(zip(first["kind"], first["name"], strict=True))
+    assert set(null["p_value"].round(6)) <= {0.333333, 0.666667, 1.0}
+    grouped = shares["kind"] == "gene_group"
+    assert set(shares.loc[grouped, "name"]) == ({"one", "two"} if model == "ghanet" else set())
+    np.testing.assert_allclose(shares[~grouped].groupby("fold")["share"].sum(), 1)
     if model == "cox_clinical":
         assert len(tiles) == 0
         return

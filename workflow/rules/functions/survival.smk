@@ -48,9 +48,9 @@ def model_settings(wildcards):
     return json.dumps(merged(section, model["set"]), sort_keys=True)
 
 
-def model_inputs(wildcards):
-    "What the stages before give to a model."
-    takes = TAKES.get(MODELS[wildcards.model]["method"], set())
+def model_inputs(wildcards, more=frozenset()):
+    "What the stages before give to a model, and of what not every model takes, those named in `more`."
+    takes = TAKES.get(MODELS[wildcards.model]["method"], set()) | more
     chosen = {"qc": f"{RESULTS}/slides/qc.parquet"} if SLIDES else {}
     if INPUTS["expression"]:
         chosen["expression"] = f"{SURVIVAL}/expression.h5ad"
@@ -72,9 +72,15 @@ def option(flag, value):
     return [flag, *values] if values else []
 
 
-def model_files(wildcards):
+def explained_inputs(wildcards):
+    "The model's inputs, and the modules where they are the gene groups whose attributions are summed."
+    by_module = config["survival"]["gene_groups"]["source"] == "modules"
+    return model_inputs(wildcards, {"modules"} if by_module else set())
+
+
+def model_files(wildcards, inputs=model_inputs):
     "The model's inputs as options of the script."
-    chosen = model_inputs(wildcards)
+    chosen = inputs(wildcards)
     if chosen.pop("qc", None):
         chosen["features"] = f"{RESULTS}/slides/features"
     parts = [

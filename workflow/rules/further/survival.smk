@@ -1,6 +1,7 @@
 # SURVIVAL, beyond the folds: patients held out by setting, why a model gives its risks, and risks of new slides.
 # IN    survival/{model}/bundle/, risk.parquet; slides/qc.parquet + slides/features/
-# OUT   survival/{who}/{model}/risk.parquet; survival/{model}/attention.parquet, attributions.parquet; predict/risk.parquet, heatmaps/
+# OUT   survival/{who}/{model}/risk.parquet; survival/{model}/attention.parquet, attributions.parquet,
+#       attribution_null.parquet, attribution_checks.parquet; predict/risk.parquet, heatmaps/
 # STEPS hold_out_patients -> train_held_out (each site in turn, external cohorts); explain_model; predict_slides
 
 
@@ -54,15 +55,18 @@ use rule train_model as train_held_out with:
 
 
 rule explain_model:
-    "Attention over the slides of chosen patients; integrated gradients per input, with their checks."
+    "Attention over the slides of chosen patients; integrated gradients per input, with their checks and null."
     input:
-        unpack(model_inputs),
+        unpack(explained_inputs),
         cohort=rules.assemble_cohort.output.cohort,
+        folds=rules.split_folds.output.folds,
+        families=str(HERE / "resources/gene_groups/functional.gmt"),
         risk=rules.train_model.output.risk,
         bundle=rules.train_model.output.bundle,
     output:
         attention=f"{SURVIVAL}/{{model}}/attention.parquet",
         attributions=f"{SURVIVAL}/{{model}}/attributions.parquet",
+        null=f"{SURVIVAL}/{{model}}/attribution_null.parquet",
         checks=f"{SURVIVAL}/{{model}}/attribution_checks.parquet",
     log:
         f"{RESULTS}/logs/survival/explain_model/{{model}}.log",
@@ -73,19 +77,23 @@ rule explain_model:
     threads: 1
     resources:
         mem_mb=grow(8000),
-        runtime=minutes(60),
+        runtime=minutes(60 * (1 + config["survival"]["explain"]["null_fits"])),
     params:
         seed=config["seed"],
         settings=settings("survival.explain"),
+        model_settings=model_settings,
+        groups=settings("survival.gene_groups"),
+        device=config["survival"]["device"],
         covariates=sorted(INPUTS["covariates"]),
-        files=model_files,
+        files=lambda w: model_files(w, explained_inputs),
         code=lambda w: code_of("survival/explain_model", module_of(w)),
     shell:
         "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/explain_model.py --cohort {input.cohort:q} {params.files:q}"
         " --covariates {params.covariates:q} --bundle {input.bundle:q} --risk {input.risk:q}"
-        " --settings {params.settings:q} --seed {params.seed:q}"
+        " --folds {input.folds:q} --families {input.families:q} --groups {params.groups:q}"
+        " --model-settings {params.model_settings:q} --device {params.device:q} --settings {params.settings:q} --seed {params.seed:q}"
         " --attention {output.attention:q} --attributions {output.attributions:q}"
-        " --checks {output.checks:q} > {log:q} 2>&1"
+        " --null {output.null:q} --checks {output.checks:q} > {log:q} 2>&1"
 
 
 rule predict_slides:

@@ -24,14 +24,36 @@ ATTRIBUTIONS = TableKind(
     },
 )
 """Integrated gradients of the risk per input and fold over test patients; ``kind``: tile_feature, gene, covariate, ...;
-``share``: part of the sum of ``mean_abs`` over all inputs of that fold."""
+``share``: part of the sum of ``mean_abs`` over all inputs of that fold. A ``gene_group`` is no further input: its rows
+are sums over genes, or over a predicted group's embedding, and groups may share genes."""
+
+ATTRIBUTION_NULL = TableKind(
+    "attribution_null",
+    1,
+    {
+        "kind": "str",
+        "name": "str",
+        "mean_abs": "float",
+        "null_mean": "float",
+        "p_value": "float",
+        "share": "float",
+        "null_share": "float",
+        "p_share": "float",
+        "null_fits": "int",
+    },
+)
+"""``mean_abs`` and ``share`` of the first fold against those of fits to permuted follow-up, and their means there;
+``p_value`` and ``p_share``: (1 + number of null fits at or above it) / (1 + null_fits), not corrected for the number of
+inputs. A model that finds nothing to learn gives all inputs small attributions, so a ``p_value`` may be small for
+inputs that ride along with a signal; ``p_share`` is then not. No rows without null fits."""
 
 CHECKS = TableKind(
     "attribution_checks",
     1,
     {"repeat": "int", "fold": "int", "check": "str", "subject": "str", "value": "float"},
 )
-"""``completeness``: gap as a share of the risk difference, per patient; ``randomised_weights``: rank correlation of the
+"""``completeness``: gap as a share of the risk difference, per patient; ``group_completeness``: the same of the
+integral over predicted gene groups; ``randomised_weights``: rank correlation of the
 attention with that of random weights, per slide patient shown; ``stability``: rank correlation of ``mean_abs`` between
 this fold and the mean of the others."""
 

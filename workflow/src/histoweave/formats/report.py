@@ -65,6 +65,7 @@ MODEL_TABLES: Mapping[str, tuple[str, TableKind]] = {
     "reconstruction": ("survival/{}/reconstruction.parquet", survival.RECONSTRUCTION),
     "attention": ("survival/{}/attention.parquet", survival.ATTENTION),
     "attributions": ("survival/{}/attributions.parquet", explained.ATTRIBUTIONS),
+    "attribution_null": ("survival/{}/attribution_null.parquet", explained.ATTRIBUTION_NULL),
     "attribution_checks": ("survival/{}/attribution_checks.parquet", explained.CHECKS),
 }
 """The same, one file for each survival model; its name in the report is ``risk/<model>``."""

@@ -41,7 +41,16 @@ def _inputs(run: Run) -> list[Table]:
     means = means.sort_values(["model", "kind", "share"], ascending=[True, True, False], kind="stable")
     top = means.groupby(["model", "kind"], sort=False).head(10)
     headings = {"model": "model", "kind": "kind", "name": "input", "share": "share of the risk", "mean": "mean effect"}
-    caption = "Inputs with the largest share of each model's risk, means over folds"
+    headings |= {"p_value": "p under permuted follow-up", "p_share": "p of the share"}
+    tested = _explained(run, "attribution_null")
+    if len(tested):
+        top = top.merge(
+            tested[["model", "kind", "name", "p_value", "p_share"]], how="left", on=["model", "kind", "name"]
+        )
+    caption = (
+        "Inputs with the largest share of each model's risk, means over folds; a gene group is the sum over its genes,"
+        " or what a model predicts of it from slides"
+    )
     return [table_of(top, headings, name="inputs", caption=caption)]
 
 
@@ -55,7 +64,8 @@ def _checks(run: Run) -> list:
     text = (
         "Checks: 'completeness' is what the attributions of a patient miss of its risk, as a share (0 is right);"
         " 'randomised_weights' is the rank correlation of the attention with that of the same network with random"
-        " weights (near 0 means that the training made it); 'stability' is the rank correlation between folds."
+        " weights (near 0 means that the training made it); 'stability' is the rank correlation between folds;"
+        " 'group_completeness' is that of the groups that a model predicts from slides."
     )
     table = table_of(
         summary, headings | {"size": "values"}, name="explanation-checks", caption="Checks of explanations"

@@ -3,9 +3,11 @@
 Source: Sundararajan et al. 2017, "Axiomatic attribution for deep networks" (arXiv:1703.01365), eq. 1, by the midpoint
 rule. The baseline is 0 in every input, which is the mean of the training part, since inputs are standardised.
 The attributions of a patient sum to its risk less the baseline's (completeness); the gap is returned, not hidden.
+Attributions of a gene group are the sum over its genes where a model reads genes. A model that predicts groups from
+slides is asked through its group embeddings, see `group_gradients`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from histoweave.survival.bags import Batch, BatchSource
+from histoweave.survival.bags import Batch
+from histoweave.survival.interface import Patients
 
 _MOST_TILES = 65536
 
@@ -24,6 +27,7 @@ class ExplainSettings:
 
     models : which models are explained, None = all that can be
     patients : test patients per fold whose risks are attributed; tiles : tiles drawn of each; steps : of the integral
+    null_fits : fits of the first fold to permuted follow-up, against which its attributions are tested (0 = none)
     """
 
     section: ClassVar[str] = "survival.explain"
@@ -31,6 +35,7 @@ class ExplainSettings:
     patients: int
     tiles: int
     steps: int
+    null_fits: int
 
 
 @dataclass(frozen=True)
@@ -95,23 +100,58 @@ def _at(batch: Batch, points: Mapping[str, torch.Tensor]) -> Batch:
     return replace(batch, tiles=points.get("tiles", batch.tiles), vectors=vectors)
 
 
-def attributed(
-    networks: Sequence[nn.Module],
-    source: BatchSource,
-    index: int,
-    *,
-    inputs: Sequence[str],
-    steps: int,
-    most_tiles: int,
-    rng: np.random.Generator,
-) -> Attribution:
-    """Mean over `networks` of one patient's attribution, on `most_tiles` of its tiles drawn by `rng`."""
-    batch = source.batch([index], budget=most_tiles, rng=rng)
-    parts = [integrated_gradients(network, batch, inputs=inputs, steps=steps) for network in networks]
+def group_gradients(network: nn.Module, batch: Batch, *, steps: int) -> Attribution:
+    """Attribution of the risk of one patient to the gene groups that `network` predicts from its slides.
+
+    The integral goes along the group embeddings r (group, hidden), from those of tiles that are all the training mean
+    (0, the baseline of the tiles; r itself is normed and never 0) to those of the patient. The tiles' direct way to the
+    risk is held at the patient's. Values are summed over the embedding: ``vectors["group"]`` (group,).
+    """
+    network.eval()
+    with torch.no_grad():
+        start, end, risk = network.from_groups(batch)
+    shares = (torch.arange(steps, device=end.device) + 0.5) / steps  # midpoints
+    points = (start + shares[:, None, None] * (end - start)).requires_grad_()  # (step, group, hidden)
+    gradient = torch.autograd.grad(risk(points).sum(), points)[0].mean(dim=0)
+    made = ((end[0] - start[0]) * gradient).sum(dim=1).cpu().numpy().astype(float)
+    with torch.no_grad():
+        difference = float(risk(end)[0] - risk(start)[0])
+    return Attribution(None, {"group": made}, difference, float(made.sum()) - difference)
+
+
+def mean_of(parts: Sequence[Attribution]) -> Attribution:
+    """Mean of one patient's attributions over networks."""
     tiles = None if parts[0].tiles is None else np.mean([part.tiles for part in parts], axis=0)
     vectors = {name: np.mean([part.vectors[name] for part in parts], axis=0) for name in parts[0].vectors}
     difference, gap = (float(np.mean([getattr(part, name) for part in parts])) for name in ("difference", "gap"))
     return Attribution(tiles, vectors, difference, gap)
+
+
+def group_sums(by_gene: Mapping[str, np.ndarray], groups: Mapping[str, Iterable[str]]) -> dict[str, np.ndarray]:
+    """Group -> sum over its genes of (patient,) attributions; groups of which the model reads no gene are not there."""
+    read = {name: [by_gene[gene] for gene in genes if gene in by_gene] for name, genes in groups.items()}
+    return {name: np.sum(values, axis=0) for name, values in read.items() if values}
+
+
+def permuted_follow_up(patients: Patients, parts: Sequence[Sequence[str]], rng: np.random.Generator) -> Patients:
+    """Give the patients of each of `parts` (names) one another's follow-up, time with event; others keep theirs.
+
+    Inputs then say nothing about the outcome, while each part keeps its times and its number of events.
+    """
+    place = {name: row for row, name in enumerate(patients.ids)}
+    source = np.arange(len(patients))
+    for names in parts:
+        rows = np.array([place[name] for name in names if name in place], dtype=int)
+        source[rows] = rng.permutation(rows)
+    return replace(patients, time_days=patients.time_days[source], event=patients.event[source])
+
+
+def null_p_value(seen: float, null: Sequence[float]) -> float:
+    """(1 + number of `null` values at or above `seen`) / (1 + number of them).
+
+    Never 0, since `seen` is one of the values that could have come up (Phipson and Smyth 2010, arXiv:1603.05766).
+    """
+    return (1 + sum(value >= seen for value in null)) / (1 + len(null))
 
 
 def randomised(network: nn.Module, seed: int) -> nn.Module:

@@ -169,6 +169,13 @@ class SurvivalBranch(nn.Module):
         self, tiles: torch.Tensor, mask: torch.Tensor, r: torch.Tensor, m: torch.Tensor, top: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits (patient, bin) and hyper-attention (patient, group, tile); `top`: given hyperedges."""
+        p, hyper = self.pooled(tiles, mask, m, top)
+        return self.logits(p, r), hyper
+
+    def pooled(
+        self, tiles: torch.Tensor, mask: torch.Tensor, m: torch.Tensor, top: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return p (patient, group, hidden), tiles pooled under the hyper-attention, and the hyper-attention."""
         e2 = m[:, :0]  # (patient, group, tile); no group without hyper-attention
         if self.hyper_attention:
             m = m.detach() if self.training else m  # no gradient in training, as published; whole for attributions
@@ -187,12 +194,16 @@ class SurvivalBranch(nn.Module):
         elif self.hyper_attention:
             p = (by_e1[:, None] + by_e2) / 2
         else:
-            p = by_e1[:, None].expand_as(r)
+            p = by_e1[:, None].expand(-1, m.shape[1], -1)
+        return p, hyper
+
+    def logits(self, p: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+        """(patient, bin) from pooled tiles and group embeddings, both (patient, group, hidden)."""
         o = self.edge(p) + p
         f = (o + r) / 2
         f = self.between(f, f, torch.ones(f.shape[:2], dtype=torch.bool, device=f.device))[0] + f
         f = self.forwards(self.norm(f)) + f
-        return self.hazards(self.squeeze(f).flatten(1)), hyper
+        return self.hazards(self.squeeze(f).flatten(1))
 
 
 def top_tiles(m: torch.Tensor, mask: torch.Tensor, *, share: float) -> torch.Tensor:
@@ -216,8 +227,7 @@ class Ghanet(nn.Module):
         """Return ``risk`` (patient,), ``logits`` (patient, bin) and ``reconstruction`` (patient, gene)."""
         r, reconstruction, m = self.cab(batch.tiles, batch.mask)
         logits, _ = self.hsb(batch.tiles, batch.mask, r, m, top)
-        alive = torch.cumprod(1 - torch.sigmoid(logits), dim=1)  # S_t
-        return {"risk": -alive.sum(dim=1), "logits": logits, "reconstruction": reconstruction}
+        return {"risk": risk_of(logits), "logits": logits, "reconstruction": reconstruction}
 
     def explained(self, batch: Batch) -> Callable[[Batch], Outputs]:
         """Return the network with the hyperedges of `batch` held: a choice of tiles has no gradient to integrate."""
@@ -225,10 +235,25 @@ class Ghanet(nn.Module):
             top = top_tiles(self.cab(batch.tiles, batch.mask)[2], batch.mask, share=self.hsb.top_share)
         return lambda other: self(other, top.expand(len(other), -1, -1))
 
+    def from_groups(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+        """Group embeddings r (1, group, hidden) of a batch of one patient, and what they make of its pooled tiles.
+
+        Returns r of tiles that are all the training mean, r of the batch, and r (point, group, hidden) -> risk (point,)
+        """
+        start = self.cab(torch.zeros_like(batch.tiles), batch.mask)[0]
+        r, _, m = self.cab(batch.tiles, batch.mask)
+        p, _ = self.hsb.pooled(batch.tiles, batch.mask, m, None)
+        return start, r, lambda points: risk_of(self.hsb.logits(p.expand_as(points), points))
+
     def attention(self, batch: Batch) -> torch.Tensor:
         """(patient, tile) hyper-attention, mean over groups."""
         r, _, m = self.cab(batch.tiles, batch.mask)
         return self.hsb(batch.tiles, batch.mask, r, m)[1].mean(dim=1)
+
+
+def risk_of(logits: torch.Tensor) -> torch.Tensor:
+    """(patient,) -sum_t S_t of the hazards' logits (patient, bin)."""
+    return -torch.cumprod(1 - torch.sigmoid(logits), dim=1).sum(dim=1)
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,11 @@ class NetworkFitted:
     history: Sequence[Mapping] = field(default_factory=list)
     truth: Callable[[Patients], np.ndarray] | None = None
 
+    @property
+    def input_names(self) -> dict[str, tuple[str, ...]]:
+        """Names of the values of each vector that the network takes."""
+        return {"expression": tuple(self.meta["profile"]["genes"])} if "profile" in self.meta else {}
+
     def source(self, patients: Patients) -> BatchSource:
         """Batches of `patients` as the network takes them."""
         return BatchSource(patients, scale=self.scale, vectors=self.vectors(patients), device=self.device)

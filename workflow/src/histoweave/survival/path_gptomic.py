@@ -275,6 +275,11 @@ class FittedPathGptomic:
         """Batches of `patients` as the networks take them."""
         return self.inputs.source(patients, device=next(self.networks[0].parameters()).device)
 
+    def explained(self, patients: Patients) -> tuple[Sequence[nn.Module], BatchSource, dict[str, tuple[str, ...]]]:
+        """Networks that take genes also where a frozen encoder stands before them, their batches, names of inputs."""
+        device = next(self.networks[0].parameters()).device
+        return self.inputs.before_encoder(self.networks, patients, device=device)
+
     def predict(self, patients: Patients, horizons_days: Sequence[float]) -> Prediction:
         """Risk and survival of every patient with one of the model's modalities; the mean over members.
 

@@ -1,6 +1,6 @@
 """What stands before Path-GPTOmic's network: from patients to its input tensors, fitted on the training part."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import nn
 from histoweave.device import torch_generator
 from histoweave.errors import InputError
 from histoweave.rng import derive_seed, generator
-from histoweave.survival.bags import BatchSource, FeatureScale
+from histoweave.survival.bags import Batch, BatchSource, FeatureScale
 from histoweave.survival.gene_encoders import (
     EncoderSettings,
     GeneGraphEncoder,
@@ -103,6 +103,48 @@ class Inputs:
         if self.alterations is not None:
             vectors["alterations"] = self.alterations(patients)
         return BatchSource(patients, scale=self.tiles, vectors=vectors, device=device)
+
+    def before_encoder(
+        self, networks: Sequence[nn.Module], patients: Patients, *, device: torch.device | str
+    ) -> tuple[Sequence[nn.Module], BatchSource, dict[str, tuple[str, ...]]]:
+        """The `networks` with the frozen encoder in front of them, batches for these, and names of their inputs.
+
+        An scGPT embedding has no names: it is made from whole profiles.
+        """
+        names = {} if self.alterations is None else {"alterations": self.alterations.names}
+        if isinstance(self.profile, ProfileInput):
+            names["gene"] = self.profile.genes
+        if self.frozen is None:
+            return networks, self.source(patients, device=device), names
+        z = (torch.as_tensor(part, dtype=torch.float32, device=device) for part in (self.z_mean, self.z_sd))
+        encode = Standardised(self.frozen.to(device), *z).eval()
+        source = replace(self, frozen=None, z_mean=None, z_sd=None).source(patients, device=device)
+        return [Encoded(encode, network).eval() for network in networks], source, names
+
+
+class Standardised(nn.Module):
+    """(network(x) - mean) / sd."""
+
+    def __init__(self, network: nn.Module, mean: torch.Tensor, sd: torch.Tensor) -> None:
+        super().__init__()
+        self.network, self.mean, self.sd = network, mean, sd
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """(patient, gene) -> (patient, hidden)."""
+        return (self.network(values) - self.mean) / self.sd
+
+
+class Encoded(nn.Module):
+    """A network behind the encoder of its vector ``gene``."""
+
+    def __init__(self, encode: nn.Module, network: nn.Module) -> None:
+        super().__init__()
+        self.encode, self.network = encode, network
+
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return what the network returns."""
+        encoded = {"gene": self.encode(batch.vectors["gene"])}
+        return self.network(replace(batch, vectors={**batch.vectors, **encoded}))
 
 
 def restored_profile(tensors: Mapping[str, np.ndarray], meta: Mapping, scgpt: ScgptSettings) -> Profile:
