@@ -1,8 +1,11 @@
+import re
+
 import pytest
 from unit.report.test_page import run_of
 
 from histoweave.report.blocks import Code, Listing, Text
 from histoweave.report.methods import Citations, bibtex_of, entries_of, methods_section, reference_text
+from histoweave.survival.registry import METHODS
 
 BIB = """@article{b2001,
   author = {B, C.},
@@ -72,6 +75,27 @@ def test_paragraph_says_what_was_left_out_and_who_came_from_elsewhere(root, resu
     text = " ".join(block.text for block in methods_section(run).blocks if isinstance(block, Text))
     assert "ours was also trained without each site that had 7 or more events" in text
     assert "predicted the patients of 1 external cohort once" in text
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_named_with_its_citation(root, results, method):
+    named = {
+        "cox_clinical": "a Cox model", "coxnet_rna": "an elastic net", "coxnet_slide": "an elastic net",
+        "coxnet_both": "an elastic net", "rsf_rna": "A random survival forest", "snn_rna": "A self-normalising network",
+        "abmil_wsi": "Attention-based multiple-instance learning", "meanpool_wsi": "The mean of embedded tiles",
+        "transmil_wsi": "TransMIL", "late_fusion": "Late fusion is the mean", "mcat": "MCAT", "survpath": "SurvPath",
+        "path_gptomic": "Path-GPTOmic", "ghanet": "G-HANet",
+    }  # fmt: skip
+    text, _ = section(root, results, models={"ours": {"method": method}})
+    assert re.search(rf"{named[method]} \[\d+\]", text)
+    assert f"`{method}`" in (root / "README.md").read_text()
+
+
+def test_permuted_follow_up_is_named_where_it_was_fitted(root, results):
+    explain = {"models": None, "patients": 5, "tiles": 5, "steps": 5}
+    assert "permuted follow-up" not in section(root, results, explain=explain | {"null_fits": 0})[0]
+    text, _ = section(root, results, explain=explain | {"null_fits": 20})
+    assert "those of 20 fits to permuted follow-up [" in text
 
 
 def test_every_citation_has_its_entry(root, results):
