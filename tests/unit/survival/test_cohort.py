@@ -69,6 +69,17 @@ def test_expression_scale_is_checked():
         check_expression(frame[["g3"]], scale="zscore")
 
 
+def test_genes_with_gaps_are_left_out_by_name_and_a_table_of_gaps_is_refused():
+    frame = pd.DataFrame({"g1": [1.0, 2.0], "g2": [1.0, np.nan], "g3": [np.inf, 1.0]}, index=["A", "B"])
+    kept, left_out = check_expression(frame, scale="tpm")
+    assert list(kept) == ["g1"]
+    assert [(one.kind, one.items, one.reason) for one in left_out] == [
+        ("gene", ("g2", "g3"), "has values that are missing or infinite")
+    ]
+    with pytest.raises(InputError, match="all 2 genes of inputs.expression have missing values"):
+        check_expression(frame[["g2", "g3"]], scale="tpm")
+
+
 def test_cohorts_have_roles_and_patients():
     cohort, _ = assemble(*tables(), {"D"}, at_least="any")
     roles = {"here": "train", "there": "external"}

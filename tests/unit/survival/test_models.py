@@ -129,6 +129,16 @@ def test_patients_without_what_is_needed_are_named(case):
         fitted.predict(lacking, [365])
 
 
+def test_slides_without_tiles_are_as_no_slide(case):
+    name, *_, fitted, _ = case
+    if name not in SLIDES_ONLY | BOTH:
+        return
+    people = make_patients(10)
+    people.bags[7] = people.bags[7][:0]
+    with pytest.raises(InputError, match=f"{name}: 1 of 10 patients have no slide data: 'P007'"):
+        fitted.predict(people, [365])
+
+
 def test_no_event_in_training(case):
     name, module, settings, context, people, _, _ = case
     people = people.subset(range(40))

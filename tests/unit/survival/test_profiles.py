@@ -80,6 +80,20 @@ def test_nobody_with_a_profile_and_nothing_that_varies():
         fitted(np.ones((3, 4)))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("scale", ["counts", "zscore"])
+def test_genes_with_gaps_are_named_in_training_and_in_prediction(value, scale):
+    whole = np.random.default_rng(0).poisson(20, size=(6, 3)) / 10
+    gappy = whole.copy()
+    gappy[4, 1] = value
+    genes, told = ("A", "B", "C"), r"1 of 3 genes have missing or infinite expression \(first: gene 'B' in profile 4\)"
+    with pytest.raises(InputError, match=told):
+        ProfileScale.fitted(gappy, genes, scale, n_genes=0, clip=5.0)
+    fitted = ProfileScale.fitted(whole, genes, scale, n_genes=0, clip=5.0)
+    with pytest.raises(InputError, match=told):
+        fitted(gappy, genes, scale)
+
+
 def test_profile_state_restores():
     scale = fitted(draw())
     again = ProfileScale.restored(*scale.state("x"), "x")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import pickle
 from pathlib import Path
 
 import anndata as ad
@@ -305,6 +306,10 @@ def flip(path, place):
     path.write_bytes(bytes(content))
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
 def change(path, old, new):
     path.write_text(path.read_text().replace(old, new, 1))
 
@@ -313,6 +318,11 @@ def change(path, old, new):
     ("damage", "text"),
     [
         (lambda b: (b / "fold_0_0.safetensors").write_bytes(b"\x10"), "fold_0_0.safetensors cannot be read"),
+        (lambda b: cut(b / "fold_0_1.safetensors"), "fold_0_1.safetensors cannot be read .*cut off or not safetensors"),
+        (
+            lambda b: (b / "fold_0_0.safetensors").write_bytes(pickle.dumps({"weights": [1.0] * 99})),
+            "fold_0_0.safetensors cannot be read .*cut off or not safetensors",
+        ),
         (lambda b: (b / "fold_0_1.safetensors").unlink(), "fold_0_1.safetensors cannot be read"),
         (lambda b: flip(b / "fold_0_0.safetensors", -9), "fold_0_0.safetensors is damaged"),
         (lambda b: change(b / "bundle.json", '"repeat": 0', '"repeat": 1'), "bundle.json is damaged"),

@@ -145,6 +145,15 @@ def test_nobody_with_an_event_is_refused():
         train_network(Tiny(), train, validation, loss=loss, settings=training(), context=CONTEXT)
 
 
+def test_an_inner_validation_part_without_events_is_refused_where_it_picks_the_epoch():
+    train, validation = sources()
+    validation.event[:] = 0
+    shared = {"loss": loss, "context": CONTEXT}
+    with pytest.raises(InputError, match=r"model/0/0: none of the 20 patients of the inner validation part"):
+        train_network(Tiny(), train, validation, settings=training(), **shared)
+    assert train_network(Tiny(), train, validation, settings=training(epochs=2, selection="last"), **shared)
+
+
 def test_a_loss_that_explodes_is_named():
     def broken(outputs, targets):
         return loss(outputs, targets) * float("nan")

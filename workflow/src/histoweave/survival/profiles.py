@@ -20,6 +20,18 @@ def comparable(expression: np.ndarray, scale: str) -> np.ndarray:
     return values
 
 
+def _refuse_gaps(expression: np.ndarray, genes: tuple[str, ...]) -> None:
+    """Raise InputError for profiles (patient, gene) that lack some genes; a row of NaN is a patient without any."""
+    gaps = ~np.isfinite(expression) & ~np.isnan(expression).all(axis=1, keepdims=True)
+    if gaps.any():
+        row, column = np.argwhere(gaps)[0]
+        msg = (
+            f"{int(gaps.any(axis=0).sum())} of {len(genes)} genes have missing or infinite expression (first: gene "
+            f"'{genes[column]}' in profile {row}). Fill them, or take these genes out of inputs.expression."
+        )
+        raise InputError(msg)
+
+
 @dataclass(frozen=True)
 class ProfileScale:
     """What the training part teaches about profiles.
@@ -49,6 +61,7 @@ class ProfileScale:
 
         n_genes : the most variable genes (0 = all that vary); only : choose among these genes
         """
+        _refuse_gaps(expression, genes)
         values = comparable(expression, scale)
         values = values[~np.isnan(values).all(axis=1)]
         if not len(values):
@@ -79,6 +92,7 @@ class ProfileScale:
                 "that the model was trained on."
             )
             raise InputError(msg)
+        _refuse_gaps(expression, genes)
         values = comparable(expression, scale)[:, [place[gene] for gene in self.genes]]
         if scale == "zscore":
             values = np.clip(values, -self.clip, self.clip)

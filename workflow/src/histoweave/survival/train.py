@@ -80,11 +80,18 @@ def train_network(
         quantity -> value, whose mean over the epoch is noted
     monitor : quantity -> value from the outputs and targets of the inner validation part, noted each epoch
     after_epoch : called with (epoch, history) when the epoch's weights have been kept
-    Returns rows ``epoch, part, quantity, value``. Raises InputError if no training patient had an event, or the
-    loss is no longer finite.
+    Returns rows ``epoch, part, quantity, value``. Raises InputError if no training patient had an event, nobody in the
+    inner validation part that has to pick an epoch, or the loss is no longer finite.
     """
     if not bool((train.event > 0).any()):
         msg = f"{'/'.join(context.names)}: none of the {len(train)} training patients had an event. Use other folds."
+        raise InputError(msg)
+    if settings.selection != "last" and not bool((validation.event > 0).any()):
+        msg = (
+            f"{'/'.join(context.names)}: none of the {len(validation)} patients of the inner validation part had an "
+            "event, so that it cannot pick an epoch. Use other folds, raise survival.folds.validation_share, or set "
+            "this model's training.selection to 'last'."
+        )
         raise InputError(msg)
     groups = list(parameters or [{"params": list(model.parameters())}])
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
