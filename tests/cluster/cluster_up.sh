@@ -6,7 +6,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/common.sh"
 CPUS=${SLURM_SIM_CPUS:-4} # pretended CPUs per node; may exceed the real ones
-MEM=${SLURM_SIM_MEM:-16000} # pretended MB per node
+MEM=${SLURM_SIM_MEM:-64000} # pretended MB per node; room for a job whose memory doubled twice
 CPU_NODES=${SLURM_SIM_CPU_NODES:-2}
 GPU_NODES=${SLURM_SIM_GPU_NODES:-1}
 GPUS=${SLURM_SIM_GPUS:-2} # pretended GPUs per GPU node
