@@ -128,6 +128,6 @@ def test_slide_files_of_the_cases_and_who_has_none(tmp_path):
     found, note = read_slide_paths(table, {"attention": attention, "slides_qc": quality})
     assert [(row["case"], str(row["path"]), row["tile_px0"]) for row in found] == [("highest", "a/S1.svs", 256.0)]
     assert found[0]["tiles"]["value"].tolist() == [0.5]
-    assert note == "No slide file is known for S2."
+    assert note == "No file is known for slide S2."
     assert read_slide_paths(table, {}) == ([], "No model of this run wrote attention, so there is no slide to show.")
     assert read_slide_paths(None, {"attention": attention, "slides_qc": quality})[0] == []
