@@ -44,10 +44,28 @@ def test_another_kind_is_refused(path):
         MatrixKind("others", 1).read(path)
 
 
-def test_a_truncated_file_is_refused(path):
+def test_parts_are_those_of_the_whole(path):
+    whole = KIND.read(path)
+    parts, uns = KIND.read_parts(path, ["X", "obsm/spatial", "var_names"])
+    assert np.array_equal(parts["X"], whole.X)
+    assert parts["X"].dtype == whole.X.dtype
+    assert np.array_equal(parts["obsm/spatial"], whole.obsm["spatial"])
+    assert parts["var_names"].tolist() == whole.var_names.tolist()
+    assert uns == dict(whole.uns)
+
+
+def test_parts_of_another_kind_or_missing_ones_are_refused(path):
+    with pytest.raises(InputError, match="expected h5ad of format 'others' version 1, found 'things' version 1"):
+        MatrixKind("others", 1).read_parts(path, ["X"])
+    with pytest.raises(InputError, match="is not a readable h5ad file"):
+        KIND.read_parts(path, ["obsm/nowhere"])
+
+
+@pytest.mark.parametrize("read", [KIND.read, lambda path: KIND.read_parts(path, ["X"])])
+def test_a_truncated_file_is_refused(path, read):
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(InputError, match="is not a readable h5ad file"):
-        KIND.read(path)
+        read(path)
 
 
 def test_missing_slots_are_named(tmp_path):

@@ -42,16 +42,18 @@ def read_bags(folder: str | Path, slides: Sequence[Sequence[str]]) -> SlideBags:
     for of_patient in slides:
         tiles, places, owner = [], [], []
         for slide in of_patient:
-            data = FEATURES.read(Path(folder) / f"{slide}.h5ad")
+            wanted = ["X", "obsm/spatial"] if first else ["X", "obsm/spatial", "var_names"]
+            parts, about = FEATURES.read_parts(Path(folder) / f"{slide}.h5ad", wanted)
+            found = _encoder(about)
             if not first:
-                first, names, encoder = slide, tuple(map(str, data.var_names)), _encoder(data.uns)
-            _same(slide, data, first, names, encoder)
-            tile_px[slide] = float(data.uns.get("tile_level0_px", "nan"))
-            tiles.append(np.asarray(data.X, dtype=np.float32))
-            places.append(np.asarray(data.obsm["spatial"], dtype=np.float64))
-            owner.append(np.full(data.n_obs, slide))
-        for made, parts in ((bags, tiles), (positions, places), (owners, owner)):
-            made.append(np.concatenate(parts) if parts else None)
+                first, names, encoder = slide, tuple(map(str, parts["var_names"])), found
+            _same(slide, found, parts["X"].shape[1], first, names, encoder)
+            tile_px[slide] = float(about.get("tile_level0_px", "nan"))
+            tiles.append(parts["X"].astype(np.float32, copy=False))
+            places.append(parts["obsm/spatial"].astype(np.float64))
+            owner.append(np.full(len(parts["X"]), slide))
+        for made, pieces in ((bags, tiles), (positions, places), (owners, owner)):
+            made.append(np.concatenate(pieces) if pieces else None)
     return SlideBags(bags, positions, owners, names, encoder, tile_px)
 
 
@@ -64,11 +66,10 @@ def _encoder(uns: dict) -> dict:
     }
 
 
-def _same(slide: str, data: object, first: str, names: tuple[str, ...], encoder: dict) -> None:
-    found = _encoder(data.uns)
-    if data.n_vars != len(names) or found["hash"] != encoder["hash"]:
+def _same(slide: str, found: dict, width: int, first: str, names: tuple[str, ...], encoder: dict) -> None:
+    if width != len(names) or found["hash"] != encoder["hash"]:
         msg = (
-            f"slide '{slide}' has {data.n_vars} features of encoder '{found['name']}', slide '{first}' has "
+            f"slide '{slide}' has {width} features of encoder '{found['name']}', slide '{first}' has "
             f"{len(names)} of '{encoder['name']}'. Extract all slides with one encoder (slides.encoder)."
         )
         raise InputError(msg)
