@@ -12,9 +12,15 @@ class BadInput(Exception):
     """What a user can mend; printed as one line."""
 
 
+def read_yaml(path: Path) -> dict:
+    """Plain data of a YAML file, parsed in C where PyYAML has that (every start of Snakemake reads two dozen)."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return loader(path.read_text()).get_single_data()
+
+
 def load_schema(path: Path) -> dict:
     """Read the schema at `path`, with each ``$ref`` to a file beside it replaced by that file."""
-    return _resolve(yaml.safe_load(path.read_text()), path.parent)
+    return _resolve(read_yaml(path), path.parent)
 
 
 def _resolve(node: object, folder: Path) -> object:

@@ -5,9 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
-from hwrules.config import BadInput
+from hwrules.config import BadInput, read_yaml
 
 _TYPES = {"number": float, "integer": int, "string": str}
 
@@ -18,7 +16,7 @@ def read_table(path: str | Path, schema_path: Path) -> dict[str, dict]:
     Raises BadInput for a missing file or column, a duplicate key (also when only case
     differs), and a value of the wrong form, with the line's number.
     """
-    path, schema = Path(path), yaml.safe_load(schema_path.read_text())
+    path, schema = Path(path), read_yaml(schema_path)
     if not path.is_file():
         raise BadInput(f"{path} does not exist. Set inputs.{schema['title']} in the config to your table.")
     with path.open(newline="", encoding="utf-8-sig") as file:
