@@ -136,6 +136,7 @@ def test_a_submission_refused_once_is_survived(project, unbroken):
     assert simulated(project) == unbroken
 
 
+@pytest.mark.waits
 def test_a_node_that_goes_away(project, unbroken):
     """Its daemon is killed while it runs a job; Slurm starts the job anew elsewhere."""
     process = start(project)
@@ -153,6 +154,7 @@ def test_a_node_that_goes_away(project, unbroken):
     assert simulated(project) == unbroken
 
 
+@pytest.mark.waits
 def test_cancelled_by_the_user(project, unbroken):
     process = start(project)
     wait_until(running)
@@ -224,6 +226,7 @@ def hanging(root, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("hanging")
+@pytest.mark.waits
 def test_a_training_at_its_walltime_goes_on_where_it_was(small, tmp_path):
     """Every epoch of the first attempt takes a second and a half, which is two minutes in all."""
     project = Project(shutil.copytree(small.folder, tmp_path / "run", symlinks=True))
@@ -255,6 +258,7 @@ def test_a_training_at_its_walltime_goes_on_where_it_was(small, tmp_path):
     assert (project.folder / TRAINED).read_bytes() == whole
 
 
+@pytest.mark.waits
 def test_a_job_at_its_walltime_is_tried_again_with_more(hanging, unbroken):
     project, process = hanging
     assert process.wait(timeout=300) == 0
