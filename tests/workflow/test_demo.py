@@ -6,10 +6,9 @@ import shutil
 
 import pandas as pd
 import pytest
-import yaml
 from sklearn.metrics import adjusted_rand_score
 from workflow.conftest import Project
-from workflow.finished import VERSIONS, best, branch, c_index, gain, table
+from workflow.finished import VERSIONS, best, branch, c_index, edit_config, gain, table
 
 pytestmark = pytest.mark.slow
 
@@ -90,9 +89,7 @@ def first_slide(project):
 def change_config(project, change):
     path = project.folder / "config/demo.yaml"
     old = path.read_text()
-    values = yaml.safe_load(old)
-    change(values)
-    path.write_text(yaml.safe_dump(values))
+    edit_config(project, change)
     return lambda: path.write_text(old)
 
 

@@ -19,14 +19,12 @@ _MEANING = {
 
 
 def shares_of(risks: Mapping[str, pd.DataFrame]) -> pd.DataFrame | None:
-    """(patient, cell type) shares of the first of `risks` that has them, means over repeats; ``attrs['model']``."""
-    for model, risk in risks.items():
+    """(patient, cell type) shares of the first of `risks` that has them, means over repeats."""
+    for risk in risks.values():
         columns = [name for name in risk if str(name).startswith(PREFIX)]
         shares = risk.groupby("patient")[columns].mean().dropna() if columns else pd.DataFrame()
         if len(shares):
-            shares = shares.rename(columns=lambda name: name.removeprefix(PREFIX))
-            shares.attrs["model"] = model
-            return shares
+            return shares.rename(columns=lambda name: name.removeprefix(PREFIX))
     return None
 
 
