@@ -98,6 +98,7 @@ def test_killed_in_the_stage(project, stage):
     changed = {name for name, content in files(project, stage).items() if before.get(name, content) != content}
     assert changed == set()
     assert set(before) <= set(files(project, stage))
+    assert leftovers(project.folder / "results") == []
 
 
 @pytest.mark.parametrize("stage", STAGES)

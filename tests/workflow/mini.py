@@ -101,4 +101,4 @@ def kill_group(process: subprocess.Popen, number: signal.Signals) -> int:
 
 def leftovers(folder: Path) -> list[str]:
     """Temporary files of interrupted writers."""
-    return [str(p) for p in folder.rglob(".*-*") if p.is_file() and ".snakemake" not in p.parts]
+    return [str(p) for p in folder.rglob(".part-*") if ".snakemake" not in p.parts]

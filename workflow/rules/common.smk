@@ -9,6 +9,7 @@ sys.path.insert(0, str(workflow.current_basedir))
 from hwrules.code import CodeIndex
 from hwrules.config import BadInput, check_config, check_models, section_of
 from hwrules.findings import refuse
+from hwrules.leftovers import remove_leftovers
 from hwrules.tables import check_cohorts, check_endpoint, check_files, read_table
 from snakemake.settings.types import DeploymentMethod
 
@@ -107,3 +108,10 @@ wildcard_constraints:
     model=r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
     batch=r"b[0-9]{4}",
     who="one_site_out|external",
+
+
+onstart:
+    # Snakemake has locked what it is about to make, so that nobody else writes there now
+    remove_leftovers(RESULTS)
+    if config["simulate"]:
+        remove_leftovers(config["simulate"]["folder"])

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from histoweave.errors import InputError
+from histoweave.formats.files import PART
 
 FORMAT, VERSION = "survival_bundle", 2
 _ENDINGS = (".json", ".safetensors")
@@ -39,7 +40,7 @@ def write_bundle(folder: str | Path, header: Mapping, folds: Sequence[FoldState]
 
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".bundle-"))
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{PART}bundle-"))
     try:
         entries = []
         for state in folds:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from histoweave.errors import InputError
 
+PART = ".part-"
+"""How the name of everything half-written begins; the next run removes what a killed job left of it."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _WHOLE = 64 * 2**20
 _ENDS = 2**20
@@ -29,7 +32,7 @@ def replacing(path: str | Path, *, seal: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{PART}{path.stem}-", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
