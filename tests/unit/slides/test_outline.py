@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.measure import approximate_polygon, find_contours
 
 from histoweave.errors import InputError
-from histoweave.slides.outline import from_geojson, to_geojson, to_mask, to_polygons
+from histoweave.slides.outline import _bends, from_geojson, to_geojson, to_mask, to_polygons
 from histoweave.slides.tissue import intersection_over_union
 
 
@@ -31,6 +32,29 @@ def test_a_box_with_a_hole_has_two_rings_on_the_pixels_edges():
     assert hole.min(axis=0).tolist() == [16, 16]
     assert hole.max(axis=0).tolist() == [24, 24]
     assert (outer[0] == outer[-1]).all()
+
+
+def test_a_part_in_the_hole_of_another_has_its_own_rings():
+    mask = np.zeros((20, 20), dtype=bool)
+    mask[2:18, 2:18] = True
+    mask[4:16, 4:16] = False
+    mask[6:14, 6:14] = True
+    mask[9:11, 9:11] = False
+    mask[0, 0] = True
+    sides = [[(ring.min(), ring.max()) for ring in rings] for rings in to_polygons(mask, downsample=1.0)]
+    assert sides == [[(0, 1)], [(2, 18), (4, 16)], [(6, 14), (9, 11)]]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_rings_stay_close_to_every_edge_and_are_as_short_as_skimage_makes_them(seed):
+    mask = blobs(seed)
+    for contour in find_contours(np.pad(mask, 1).astype(float), 0.5, fully_connected="high"):
+        kept, peer = np.flatnonzero(_bends(contour, 0.45)), approximate_polygon(contour, 0.45)
+        assert 4 <= len(kept) <= 1.1 * len(peer) + 1
+        for first, last in zip(kept, kept[1:], strict=False):
+            begin, way = contour[first], contour[last] - contour[first]
+            share = np.clip((contour[first : last + 1] - begin) @ way / max(way @ way, 1e-12), 0, 1)
+            assert np.linalg.norm(begin + share[:, None] * way - contour[first : last + 1], axis=1).max() <= 0.45
 
 
 def test_parts_become_features_that_qupath_reads():

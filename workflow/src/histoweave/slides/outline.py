@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numba import njit
 from scipy import ndimage
 from skimage.draw import polygon
-from skimage.measure import approximate_polygon, find_contours
+from skimage.measure import find_contours
 
 from histoweave.errors import InputError
 
 _CONNECT_ALL = np.ones((3, 3), dtype=bool)
-_SIMPLIFY = 0.5  # mask pixels
+_SIMPLIFY = 0.45  # mask pixels; less than half a diagonal, which a lone pixel needs
 
 
 def to_polygons(mask: np.ndarray, *, downsample: float) -> list[list[np.ndarray]]:
@@ -18,25 +19,53 @@ def to_polygons(mask: np.ndarray, *, downsample: float) -> list[list[np.ndarray]
 
     downsample : level-0 px per mask px. Rings are closed: their last point is their first.
     """
-    labels, _ = ndimage.label(mask, _CONNECT_ALL)
-    polygons = []
-    for number, place in enumerate(ndimage.find_objects(labels), start=1):
-        part = labels[place] == number
-        corner = np.array([place[1].start, place[0].start])
-        filled = ndimage.binary_fill_holes(part)
-        rings = [_ring(filled)]
-        holes, count = ndimage.label(filled & ~part)
-        rings += [_ring(holes == hole) for hole in range(1, count + 1)]
-        polygons.append([(ring + corner) * downsample for ring in rings])
+    labels, count = ndimage.label(np.pad(mask, 1), _CONNECT_ALL)
+    polygons: list[list[np.ndarray]] = [[] for _ in range(count)]
+    for contour in find_contours((labels > 0).astype(np.float32), 0.5, fully_connected="high"):
+        start = contour[0]  # halfway between a pixel of the part and one beside it
+        part = max(labels[tuple(np.floor(start).astype(int))], labels[tuple(np.ceil(start).astype(int))])
+        points = contour[_bends(contour, _SIMPLIFY)][:, ::-1]
+        ring = (points - 0.5) * downsample  # a pixel's centre lies half a pixel inside; one pixel of padding
+        polygons[part - 1].insert(0 if _is_outer(contour) else len(polygons[part - 1]), ring)
     return polygons
 
 
-def _ring(part: np.ndarray) -> np.ndarray:
-    """Outline (point, xy) of one connected part without holes, in its pixels' edges."""
-    contours = find_contours(np.pad(part, 1).astype(np.float32), 0.5, fully_connected="high")
-    longest = max(contours, key=len)
-    points = approximate_polygon(longest, tolerance=_SIMPLIFY)
-    return points[:, ::-1] - 0.5  # a pixel's centre lies half a pixel inside; one pixel of padding
+def _is_outer(contour: np.ndarray) -> bool:
+    """Whether a closed contour (point, row and column) has the part inside; the winding of a hole's is the other."""
+    row, column = contour[:-1].T
+    return float(np.dot(column, np.roll(row, -1)) - np.dot(row, np.roll(column, -1))) > 0
+
+
+@njit(cache=True)
+def _bends(points: np.ndarray, tolerance: float) -> np.ndarray:
+    """Which of `points` (point, 2) of a line keep it within `tolerance` (doi:10.3138/FM57-6770-U75U-7727), as bool.
+
+    The ends stay; of a ring they are one point, and the first bend is the point farthest from it.
+    """
+    keep = np.zeros(len(points), dtype=np.bool_)
+    keep[0] = keep[-1] = True
+    stack = [(0, len(points) - 1)]
+    while stack:
+        first, last = stack.pop()
+        across, down = points[last, 1] - points[first, 1], points[last, 0] - points[first, 0]
+        length = np.hypot(across, down)
+        farthest, place = tolerance, -1
+        for here in range(first + 1, last):
+            right, below = points[here, 1] - points[first, 1], points[here, 0] - points[first, 0]
+            along = right * across + below * down
+            if length > 0 and 0 < along < length * length:
+                distance = abs(right * down - below * across) / length
+            elif length > 0 and along > 0:
+                distance = np.hypot(points[here, 1] - points[last, 1], points[here, 0] - points[last, 0])
+            else:
+                distance = np.hypot(right, below)
+            if distance > farthest:
+                farthest, place = distance, here
+        if place >= 0:
+            keep[place] = True
+            stack.append((first, place))
+            stack.append((place, last))
+    return keep
 
 
 def to_geojson(polygons: Sequence[Sequence[np.ndarray]], *, name: str) -> dict:
