@@ -15,6 +15,7 @@ def settings(**changes):
         "values": "auto",
         "panel_genes": 16,
         "panel_by": "variance",
+        "unknown_genes": "beside",
         "n_bins": 51,
         "clip_sd": 5.0,
         "token_dim": 4,
@@ -131,6 +132,23 @@ def test_the_cox_score_finds_the_gene_that_decides(counts):
     assert "G11" in profile.genes
 
 
+def test_by_itself_the_panel_goes_by_variance_but_for_z_scores(counts):
+    time = np.exp(-counts[:, 11] / 10)
+    scores = (counts - counts.mean(axis=0)) / counts.std(axis=0)
+    for scale, values, by in (("counts", counts, "variance"), ("zscore", scores, "cox")):
+        given = {"scale": scale, "outcome": (time, np.ones(30)), "panel_genes": 8}
+        assert fitted(values, **given, panel_by="auto").genes == fitted(values, **given, panel_by=by).genes
+
+
+def test_two_panels_beside_each_other_give_the_values_of_both(counts):
+    own = {"values": "standardised", "panel_genes": 6}
+    first, second = (fitted(counts, usable=set(part), **own) for part in (GENES[:20], GENES[20:]))
+    both = first.beside(second)
+    assert both.genes == first.genes + second.genes
+    expected = np.concatenate([first(counts, GENES), second(counts, GENES)], axis=1)
+    np.testing.assert_array_equal(both(counts, GENES), expected)
+
+
 def test_the_cox_score_does_not_see_the_sign_or_scale_of_a_gene(counts):
     time, event = np.arange(1.0, 31), np.arange(30) % 2
     plain = encoders.cox_score(counts, time, event)
@@ -184,6 +202,15 @@ def test_pooling_equals_attention_over_whole_tokens(encoder):
     weights = torch.softmax(scores, dim=1)
     direct = torch.einsum("sgh,sgd->shd", weights, tokens).flatten(1)
     torch.testing.assert_close(encoder(values), direct)
+
+
+def test_genes_without_a_vector_pass_beside_the_tokens(encoder):
+    wider = encoders.GeneGraphEncoder(encoder.vectors.numpy(), dim=4, heads=3, beside=2)
+    wider.load_state_dict(encoder.state_dict())
+    values = torch.rand(5, 14)
+    assert wider.width == encoder.width + 2
+    expected = torch.cat([encoder(values[:, :12]), values[:, 12:]], dim=1)
+    torch.testing.assert_close(wider(values), expected)
 
 
 def test_the_order_of_genes_does_not_matter(encoder):

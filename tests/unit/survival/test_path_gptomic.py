@@ -25,7 +25,7 @@ SCGPT = ScgptSettings(None, None, "panel", 1200, 2, 8, 0.6)
 
 def settings(modalities=("slide", "gene"), fusion="concat", members=1, **changes):
     parts = {
-        "encoder": EncoderSettings("genegraph", "auto", 16, "variance", 51, 5.0, 4, 4, SCGPT),
+        "encoder": EncoderSettings("genegraph", "auto", 16, "variance", "beside", 51, 5.0, 4, 4, SCGPT),
         "regulation": RegulationSettings("auto", "pairs", 5, 1.0, 60, 0.25, 8, 2, 0.0, 2, 0.002, 32, freeze=False),
         "balance": BalanceSettings("none", 1.0, 0.9, 1, 0, 1.0, 1.5, 2, 1.0),
         "network": NetworkSettings(8, 2, 4, 0.1, 5.0),
@@ -274,6 +274,21 @@ def test_a_bundle_of_one_modality_restores(cohort):
     fitted = fit(cohort, settings(modalities=("gene",), encoder={"kind": "raw"}))
     again = path_gptomic.restore(*fitted.state())
     np.testing.assert_array_equal(again.predict(cohort, HORIZONS).risk, fitted.predict(cohort, HORIZONS).risk)
+
+
+def test_genes_that_the_gene_graphs_lack_tell_of_risk_where_they_may(cohort):
+    known = {gene: vector for gene, vector in context().gene_embedding.items() if int(gene[1:]) >= 12}  # none that tells
+    found = {}
+    for unknown in ("beside", "left_out"):
+        encoder = {"unknown_genes": unknown, "panel_genes": 12}
+        own = settings(modalities=("gene",), encoder=encoder, training={"epochs": 40})
+        fitted = fit(cohort, own, replace(context(), gene_embedding=known))
+        risk = fitted.predict(cohort, HORIZONS).risk
+        again = path_gptomic.restore(*fitted.state())
+        np.testing.assert_array_equal(again.predict(cohort, HORIZONS).risk, risk)
+        found[unknown] = len(fitted.inputs.profile.genes), concordance(cohort.time_days, cohort.event, risk)
+    assert (found["beside"][0], found["left_out"][0]) == (24, 12)
+    assert found["beside"][1] > found["left_out"][1] + 0.05
 
 
 @pytest.mark.parametrize("staged", [True, False])

@@ -31,9 +31,11 @@ from histoweave.errors import InputError, shorten
 from histoweave.survival.scgpt import rank_bins
 
 KINDS = ("genegraph", "raw", "scgpt")
+_OF_GENES = ("lower", "upper", "mean", "sd")
 _KEY_RIDGE = 0.3
 _HEAD_SHARPNESS = 1.5
 _UNITS_SLOPE = 10.0  # of a value unit over the whole range of values: about a tenth of it is where a unit changes
+_OWN_PANEL = {"counts": "variance", "tpm": "variance", "log2_tpm": "variance", "zscore": "cox"}
 _OWN_VALUE_SCALE = {"counts": "rank", "tpm": "rank", "log2_tpm": "rank", "zscore": "standardised"}
 
 
@@ -62,7 +64,9 @@ class EncoderSettings:
 
     kind : one of `KINDS`
     values : ``rank``, ``standardised`` or ``auto`` (by the declared scale: rank unless z-scores)
-    panel_genes : genes in the panel, chosen in the training part by panel_by : ``variance``, or ``cox`` (score tests)
+    panel_genes : genes in the panel, chosen in the training part by panel_by : ``variance``, ``cox`` (score tests) or
+        ``auto`` (variance unless z-scores, whose variance says nothing)
+    unknown_genes : genes without a gene vector ``beside`` the tokens (a panel of their own), or ``left_out``
     n_bins : rank bins, with the zero bin
     clip_sd : bound of standardised values
     token_dim, heads : of the genegraph encoder; scgpt : of the scgpt encoder
@@ -72,6 +76,7 @@ class EncoderSettings:
     values: str
     panel_genes: int
     panel_by: str
+    unknown_genes: str
     n_bins: int
     clip_sd: float
     token_dim: int
@@ -165,16 +170,21 @@ class ProfileInput:
         scaled = (np.clip(logged, self.lower, self.upper) - self.mean) / self.sd
         return np.clip(scaled, -self.clip_sd, self.clip_sd).astype(np.float32)
 
+    def beside(self, other: "ProfileInput") -> "ProfileInput":
+        """Return the input of both panels, this one's genes first; they share all but genes and moments."""
+        both = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _OF_GENES}
+        return replace(self, genes=self.genes + other.genes, floor=min(self.floor, other.floor), **both)
+
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Arrays, and JSON-able rest, for `restored`."""
-        arrays = {f"profile.{name}": getattr(self, name) for name in ("lower", "upper", "mean", "sd")}
+        arrays = {f"profile.{name}": getattr(self, name) for name in _OF_GENES}
         names = ("scale", "values", "floor", "n_bins", "clip_sd")
         return arrays, {"genes": list(self.genes)} | {name: getattr(self, name) for name in names}
 
     @classmethod
     def restored(cls, tensors: Mapping[str, np.ndarray], meta: Mapping) -> "ProfileInput":
         """Inverse of `state`."""
-        arrays = {name: tensors[f"profile.{name}"] for name in ("lower", "upper", "mean", "sd")}
+        arrays = {name: tensors[f"profile.{name}"] for name in _OF_GENES}
         return cls(**(dict(meta) | {"genes": tuple(meta["genes"])} | arrays))
 
 
@@ -222,7 +232,8 @@ def fit_input(
     clipped = np.clip(logged, lower, upper)
     mean, sd = clipped.mean(axis=0), clipped.std(axis=0)
     varies = sd > 1e-8 * np.maximum(1.0, np.abs(mean))
-    score = sd if settings.panel_by == "variance" else cox_score(clipped, *outcome)
+    by = _OWN_PANEL[scale] if settings.panel_by == "auto" else settings.panel_by
+    score = sd if by == "variance" else cox_score(clipped, *outcome)
     score = np.where(varies, score, -1.0)
     marks = np.where(varies, [markers.get(name, 0.0) for name in names], 0.0)
     first = np.argsort(-marks, kind="stable")[: min(settings.panel_genes // 2, int((marks > 0).sum()))]
@@ -272,16 +283,16 @@ class RawEncoder(nn.Module):
 
 
 class GeneGraphEncoder(nn.Module):
-    """Tokens of genes, pooled by attention.
+    """Tokens of genes, pooled by attention; genes that the gene graphs lack stand beside them as they are.
 
-    vectors : (gene, e) frozen gene-graph vectors of the panel
-    forward : values (sample, gene) -> (sample, head * dim)
+    vectors : (gene, e) frozen gene-graph vectors of the panel's first genes; beside : how many follow without one
+    forward : values (sample, gene + beside) -> (sample, head * dim + beside)
 
     Gene and value enter token and score as sums, so that only the value's hidden layer is ever held per sample and
     gene: sum_g a_g (W_e e_g + W_2 h(v_g)) = (sum_g a_g W_e e_g) + W_2 (sum_g a_g h(v_g)).
     """
 
-    def __init__(self, vectors: np.ndarray, *, dim: int, heads: int) -> None:
+    def __init__(self, vectors: np.ndarray, *, dim: int, heads: int, beside: int = 0) -> None:
         super().__init__()
         self.register_buffer("vectors", torch.as_tensor(vectors, dtype=torch.float32))  # (gene, e)
         self.gene = nn.Linear(vectors.shape[1], dim)
@@ -289,16 +300,17 @@ class GeneGraphEncoder(nn.Module):
         self.key = nn.Linear(vectors.shape[1], 2 * dim)
         self.query = nn.Linear(2 * dim, heads, bias=False)
         self.value_query = nn.Linear(dim, heads, bias=False)
-        self.width = heads * dim
+        self.width = heads * dim + beside
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the pooled vector of each sample."""
+        values, beside = values[:, : len(self.vectors)], values[:, len(self.vectors) :]
         hidden = torch.tanh(self.value_in(values[..., None]))  # (sample, gene, dim)
         by_gene = self.query(torch.tanh(self.key(self.vectors)))  # (gene, head)
         weights = torch.softmax(by_gene + self.value_query(hidden), dim=1)  # (sample, gene, head)
         genes = torch.einsum("sgh,gd->shd", weights, self.gene(self.vectors))
         pooled = genes + self.value_out(torch.bmm(weights.transpose(1, 2), hidden))
-        return pooled.flatten(1)
+        return torch.cat([pooled.flatten(1), beside], dim=1)
 
     @torch.no_grad()
     def start_at_groups(self, *, sharpness: float, seed: int) -> None:

@@ -383,9 +383,11 @@ def load_genomic(prefix: str, tensors: Mapping[str, np.ndarray], settings: PathG
     own = settings.regulation
     vectors, mean = tensors.get(f"{prefix}.encoder.vectors"), tensors[f"{prefix}.mean"]
     size = settings.encoder
-    encoder = (
-        RawEncoder(len(mean)) if vectors is None else GeneGraphEncoder(vectors, dim=size.token_dim, heads=size.heads)
-    )
+    if vectors is None:
+        encoder = RawEncoder(len(mean))
+    else:
+        beside = len(mean) - size.heads * size.token_dim
+        encoder = GeneGraphEncoder(vectors, dim=size.token_dim, heads=size.heads, beside=beside)
     genomic = Genomic(encoder, hidden=own.hidden, layers=own.layers, dropout=own.dropout)
     return load_module(prefix, genomic, tensors)
 

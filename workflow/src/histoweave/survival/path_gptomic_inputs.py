@@ -168,8 +168,10 @@ def make_encoder(profile: Profile, settings: EncoderSettings, context: Context, 
         return RawEncoder(profile.width)
     seed = derive_seed(context.seed, *context.names, *names)
     torch.manual_seed(seed)
-    vectors = panel_vectors(context.gene_embedding, profile.genes)
-    encoder = GeneGraphEncoder(vectors, dim=settings.token_dim, heads=settings.heads)
+    known = [gene for gene in profile.genes if gene in context.gene_embedding]  # they come first
+    vectors = panel_vectors(context.gene_embedding, known)
+    beside = len(profile.genes) - len(known)
+    encoder = GeneGraphEncoder(vectors, dim=settings.token_dim, heads=settings.heads, beside=beside)
     encoder.start_at_groups(sharpness=_SHARPNESS, seed=seed)
     return encoder
 
@@ -199,18 +201,18 @@ def fit_profile(train: Patients, settings: EncoderSettings, context: Context, *,
             raise InputError(msg)
         known = set(context.gene_embedding)
         usable = known if usable is None else known & usable
-    shared = {"scale": train.expression_scale, "usable": usable}
+    rows, scale = train.expression[has], train.expression_scale
     if settings.kind == "scgpt":
         own = {"settings": settings.scgpt, "seed": context.seed, "device": torch.device(context.device)}
-        return fit_scgpt(train.expression[has], train.genes, **shared, **own, known=context.more.get("embeddings"))
-    return fit_input(
-        train.expression[has],
-        train.genes,
-        **shared,
-        outcome=(train.time_days[has], train.event[has]),
-        markers=markers,
-        settings=settings,
-    )
+        known_embeddings = context.more.get("embeddings")
+        return fit_scgpt(rows, train.genes, scale=scale, usable=usable, **own, known=known_embeddings)
+    outcome = train.time_days[has], train.event[has]
+    shared = {"scale": scale, "outcome": outcome, "markers": markers, "settings": settings}
+    profile = fit_input(rows, train.genes, usable=usable, **shared)
+    unknown = set(train.genes) - (usable or set(train.genes))
+    if settings.kind == "genegraph" and settings.unknown_genes == "beside" and unknown and not staged:
+        return profile.beside(fit_input(rows, train.genes, usable=unknown, **shared))
+    return profile
 
 
 def stage_one(profile: Profile, encoder: EncoderSettings, settings: RegulationSettings, context: Context) -> Regulated:
