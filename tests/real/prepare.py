@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 
@@ -55,6 +56,18 @@ def write_datasets(data: Path, out: Path) -> None:
     save(table, out / "datasets.tsv")
     for tissue in ("blood", "breast"):
         save(table[table["tissue"] == tissue], out / f"datasets_{tissue}.tsv")
+    mouse = ("olfactory_bulb", data / "singlecell/spatial_mob__rep11.h5ad", "spatial", "olfactory_bulb", "mouse")
+    both = pd.concat([table[table["tissue"] == "breast"], pd.DataFrame([mouse], columns=table.columns)])
+    save(both, out / "datasets_species.tsv")
+    write_orthologues([Path(path) for path in table.loc[table["tissue"] == "breast", "path"]], mouse[1], out)
+
+
+def write_orthologues(human: list[Path], mouse: Path, out: Path) -> None:
+    """Genes with one symbol but for its case (Pten, PTEN): nearly always orthologues, by the nomenclature's rules."""
+    ours = set().union(*(ad.read_h5ad(path, backed="r").var_names for path in human))
+    theirs = {name.upper(): name for name in ad.read_h5ad(mouse, backed="r").var_names}
+    shared = sorted(ours & set(theirs))
+    save(pd.DataFrame({"human": shared, "mouse": [theirs[name] for name in shared]}), out / "orthologues.tsv")
 
 
 def write_gene_tables(source: Path, out: Path) -> None:

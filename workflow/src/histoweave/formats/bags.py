@@ -1,4 +1,4 @@
-"""Tile features of patients: the feature files of all their slides, as one bag per patient."""
+"""Tile features of patients: the feature files of all their slides, as one bag per patient that stays in the files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,48 @@ from histoweave.formats.slides import FEATURES
 class SlideBags:
     """Bags of patients, all of one encoder.
 
-    bags : per patient (tile, feature) float32, slide after slide; None without a slide
+    bags : per patient (tile, feature) float32, slide after slide, read from the files as it is used; None without one
     positions : per patient (tile, 2) level-0 px of the top left, NaN where unknown; None without a slide
     slide_of_tile : per patient (tile,) name of the slide; feature_names : (feature,)
     encoder : name, hash, mpp and tile_um, as the feature files state them
     tile_px : slide -> side of its tiles in level-0 px, NaN where unknown
     """
 
-    bags: list[np.ndarray | None]
+    bags: "list[np.ndarray | JoinedBag | None]"
     positions: list[np.ndarray | None]
     slide_of_tile: list[np.ndarray | None]
     feature_names: tuple[str, ...]
     encoder: dict
     tile_px: dict[str, float]
+
+
+class JoinedBag:
+    """The tiles of several slides as one (tile, feature) array that is never held whole; indexed along tiles."""
+
+    ndim = 2
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self._parts = list(parts)
+        self._ends = np.cumsum([len(part) for part in parts])
+        self.shape = (int(self._ends[-1]), parts[0].shape[1])
+        self.dtype = parts[0].dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+        """Tiles of a slice, or at an array of positions or booleans, in that order."""
+        rows = np.arange(len(self))[index]
+        owner = np.searchsorted(self._ends, rows, side="right")
+        out = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
+        for number in np.unique(owner):
+            mine, part = owner == number, self._parts[number]
+            out[mine] = part[rows[mine] - (self._ends[number] - len(part))]
+        return out
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """All tiles."""
+        return np.concatenate(self._parts).astype(dtype or self.dtype, copy=False)
 
 
 def read_bags(folder: str | Path, slides: Sequence[Sequence[str]]) -> SlideBags:
@@ -43,7 +72,7 @@ def read_bags(folder: str | Path, slides: Sequence[Sequence[str]]) -> SlideBags:
         tiles, places, owner = [], [], []
         for slide in of_patient:
             wanted = ["X", "obsm/spatial"] if first else ["X", "obsm/spatial", "var_names"]
-            parts, about = FEATURES.read_parts(Path(folder) / f"{slide}.h5ad", wanted)
+            parts, about = FEATURES.read_parts(Path(folder) / f"{slide}.h5ad", wanted, mapped=["X"])
             found = _encoder(about)
             if not first:
                 first, names, encoder = slide, tuple(map(str, parts["var_names"])), found
@@ -52,7 +81,8 @@ def read_bags(folder: str | Path, slides: Sequence[Sequence[str]]) -> SlideBags:
             tiles.append(parts["X"].astype(np.float32, copy=False))
             places.append(parts["obsm/spatial"].astype(np.float64))
             owner.append(np.full(len(parts["X"]), slide))
-        for made, pieces in ((bags, tiles), (positions, places), (owners, owner)):
+        bags.append(JoinedBag(tiles) if len(tiles) > 1 else next(iter(tiles), None))
+        for made, pieces in ((positions, places), (owners, owner)):
             made.append(np.concatenate(pieces) if pieces else None)
     return SlideBags(bags, positions, owners, names, encoder, tile_px)
 

@@ -29,7 +29,7 @@ TILES = TableKind(
         "status": "str",
     },
 )
-FEATURES = MatrixKind("slide_features", 1, slots=("obsm/spatial",))
+FEATURES = MatrixKind("slide_features", 1, slots=("obsm/spatial",), compressed=False)
 _MANIFEST_COLUMNS = {
     "slide": "str",
     "patient": "str",
