@@ -107,6 +107,7 @@ wildcard_constraints:
     dataset=r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
     model=r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
     batch=r"b[0-9]{4}",
+    part="[0-9]+",
     who="one_site_out|external",
 
 

@@ -92,7 +92,7 @@ rule split_folds:
 rule train_model:
     "One model on every fold: out-of-fold risks, training curves, and a bundle that predicts new slides."
     input:
-        unpack(model_inputs),
+        unpack(training_inputs),
         cohort=rules.assemble_cohort.output.cohort,
         folds=rules.split_folds.output.folds,
         families=str(HERE / "resources/gene_groups/functional.gmt"),

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from unit.survival.people import make_patients
 
+from histoweave import steps_training
 from histoweave.errors import InputError
 from histoweave.formats.bundle import read_folds, read_header
 from histoweave.formats.explained import ATTRIBUTION_NULL, ATTRIBUTIONS, CHECKS, GROUP_EXPRESSION, PREDICTION
@@ -115,15 +116,22 @@ def groups_of(folder):
     return json.dumps({"source": "gmt", "path": path, "least_genes": 2, "most_groups": 5})
 
 
+def training_words(folder, model, changes):
+    """Arguments that both scripts take that train."""
+    return (
+        "--cohort", folder / "cohort.parquet", "--folds", folder / "folds.parquet", "--features", folder / "features",
+        "--expression", folder / "expression.h5ad", "--covariates", "age", "sex", "--groups", groups_of(folder),
+        "--model", model, "--method", model, "--horizons", *HORIZONS, "--settings",
+        settings_of_schema(model, **changes),
+    )  # fmt: skip
+
+
 def train(folder, model, changes, *more):
     out = folder / model
     out.mkdir(exist_ok=True)
     script("train_model")(
-        "--cohort", folder / "cohort.parquet", "--folds", folder / "folds.parquet", "--features", folder / "features",
-        "--expression", folder / "expression.h5ad", "--covariates", "age", "sex", "--groups", groups_of(folder),
-        "--model", model, "--method", model, "--horizons", *HORIZONS, "--settings",
-        settings_of_schema(model, **changes), "--risk", out / "risk.parquet", "--training", out / "training.parquet",
-        "--reconstruction", out / "reconstruction.parquet",
+        *training_words(folder, model, changes), "--risk", out / "risk.parquet", "--training",
+        out / "training.parquet", "--reconstruction", out / "reconstruction.parquet",
         "--bundle", out / "bundle", "--ledger", out / "ledger.parquet", *more,
     )  # fmt: skip
 
@@ -197,13 +205,27 @@ def test_a_killed_training_goes_on_with_the_fold_that_it_was_in(run, tmp_path, m
         return whole(*args, **kwargs)
 
     before = {path: path.read_bytes() for path in sorted((folder / model).rglob("*")) if path.is_file()}
-    monkeypatch.setattr(crossfit, "fit_fold", killed_in_the_second_fold)
+    monkeypatch.setattr(steps_training, "fit_fold", killed_in_the_second_fold)
     with pytest.raises(KeyboardInterrupt):
         train(folder, model, MODELS[model], "--checkpoints", tmp_path / "checkpoints")
     train(folder, model, MODELS[model], "--checkpoints", tmp_path / "checkpoints")
     assert fitted == [(model, "0", "0"), (model, "0", "1"), (model, "0", "1")]
     assert {path: path.read_bytes() for path in before} == before
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_folds_fitted_in_jobs_of_their_own_give_the_same_bytes(run, tmp_path, monkeypatch):
+    folder, _ = run
+    model = "abmil_wsi"
+    parts = [tmp_path / f"folds/{part}" for part in range(3)]  # one more than there are folds
+    for part, out in enumerate(parts):
+        words = training_words(folder, model, MODELS[model])
+        script("train_folds")(*words, "--part", part, "--jobs", 3, "--out", out)
+    assert [len(list(out.iterdir())) for out in parts] == [1, 1, 0]
+    before = {path: path.read_bytes() for path in sorted((folder / model).rglob("*")) if path.is_file()}
+    monkeypatch.setattr(steps_training, "fit_fold", lambda *_, **__: pytest.fail("a fold was fitted again"))
+    train(folder, model, MODELS[model], "--fitted", *parts)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def explain(folder, model, **changes):

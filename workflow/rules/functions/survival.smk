@@ -94,11 +94,21 @@ def module_of(wildcards):
     return f"histoweave.survival.{MODELS[wildcards.model]['method']}"
 
 
+def training_inputs(wildcards):
+    "The model's inputs, and folds that jobs of their own fit where the config wants more than one per model."
+    jobs = config["survival"]["jobs_per_model"]
+    parts = range(jobs) if jobs > 1 else []
+    fitted = [f"{SURVIVAL}/{wildcards.model}/folds/{part}" for part in parts]
+    return {**model_inputs(wildcards), "fitted": fitted}
+
+
 def train_options(wildcards):
     "The model's inputs, its method, and a checkpoint folder that other code never goes on with."
     method = MODELS[wildcards.model]["method"]
-    # The model and, of those trained without some patients, who they are.
+    # The model and, of those trained without some patients or on some folds, which.
     code = code_of("survival/train_model", module_of(wildcards))
     name = "-".join([*wildcards, code])
     folder = f"{SURVIVAL}/checkpoints/{name}"
-    return [*model_files(wildcards), "--method", method, "--checkpoints", folder]
+    inputs = model_inputs if len(wildcards) > 1 else training_inputs
+    files = model_files(wildcards, inputs)
+    return [*files, "--method", method, "--checkpoints", folder]

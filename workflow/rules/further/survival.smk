@@ -2,7 +2,8 @@
 # IN    survival/{model}/bundle/, risk.parquet; slides/qc.parquet + slides/features/
 # OUT   survival/{who}/{model}/risk.parquet; survival/{model}/attention.parquet, attributions.parquet,
 #       attribution_null.parquet, attribution_checks.parquet; predict/risk.parquet, heatmaps/
-# STEPS hold_out_patients -> train_held_out (each site in turn, external cohorts); explain_model; predict_slides
+# STEPS train_folds (where asked for) -> train_model; hold_out_patients -> train_held_out (each site in turn, external
+#       cohorts); explain_model; predict_slides
 
 
 rule hold_out_patients:
@@ -32,6 +33,43 @@ rule hold_out_patients:
         " --cohort {input.cohort:q} --who {wildcards.who:q}"
         " --settings {params.settings:q} --seed {params.seed:q}"
         " --out {output.folds:q} > {log:q} 2>&1"
+
+
+rule train_folds:
+    "Some of a model's folds, where survival.jobs_per_model spreads them over jobs."
+    input:
+        unpack(model_inputs),
+        cohort=rules.assemble_cohort.output.cohort,
+        folds=rules.split_folds.output.folds,
+        families=str(HERE / "resources/gene_groups/functional.gmt"),
+    output:
+        folder=temp(directory(f"{SURVIVAL}/{{model}}/folds/{{part}}")),
+    log:
+        f"{RESULTS}/logs/survival/train_folds/{{model}}.{{part}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/survival/train_folds/{{model}}.{{part}}.tsv"
+    conda:
+        "../../../envs/survival.yaml"
+    threads: 1
+    resources:
+        mem_mb=grow(8000),
+        runtime=minutes(240),
+    params:
+        seed=config["seed"],
+        settings=model_settings,
+        groups=settings("survival.gene_groups"),
+        horizons=config["survival"]["horizons_days"],
+        covariates=sorted(INPUTS["covariates"]),
+        device=config["survival"]["device"],
+        jobs=config["survival"]["jobs_per_model"],
+        files=train_options,
+        code=lambda w: code_of("survival/train_folds", module_of(w)),
+    shell:
+        "PYTHONNOUSERSITE=1 PYTHONPATH=workflow/src python -P workflow/scripts/survival/train_folds.py --cohort {input.cohort:q} --folds {input.folds:q} {params.files:q}"
+        " --families {input.families:q} --covariates {params.covariates:q} --groups {params.groups:q}"
+        " --model {wildcards.model:q} --horizons {params.horizons:q} --device {params.device:q}"
+        " --settings {params.settings:q} --seed {params.seed:q}"
+        " --part {wildcards.part:q} --jobs {params.jobs:q} --out {output.folder:q} > {log:q} 2>&1"
 
 
 use rule train_model as train_held_out with:

@@ -53,7 +53,7 @@ class JoinedBag:
             out[mine] = part[rows[mine] - (self._ends[number] - len(part))]
         return out
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:  # noqa: FBT001 numpy's
         """All tiles."""
         return np.concatenate(self._parts).astype(dtype or self.dtype, copy=False)
 

@@ -12,10 +12,11 @@ Source: Wang et al., ISBI 2024, doi:10.1109/ISBI56570.2024.10635171, arXiv:2403.
 | theta^u_k  | `gene_logit`, ... | (patient,)        | a branch's part of theta                             |
 
 Deviations: the gene encoder may be the pipeline's own gene graphs instead of scGPT, with genes that they lack beside
-it as plain values (the graphs know some hundred of a cohort's prognostic genes at best); patients are bags of tiles, pooled
-by gated attention, instead of regions through T2T-ViT; eq. 2 is divided by the number of events; tied times by Breslow
-or Efron; balance as in `modulation`. Each branch has a linear head of its own, trained on its vector without touching
-the branch (unless the balance rule says so): it gives the risk of a patient with one modality, and the monitor.
+it as plain values (the graphs know some hundred of a cohort's prognostic genes at best); patients are bags of tiles,
+pooled by gated attention, instead of regions through T2T-ViT; eq. 2 is divided by the number of events; tied times by
+Breslow or Efron; balance as in `modulation`. Each branch has a linear head of its own, trained on its vector without
+touching the branch (unless the balance rule says so): it gives the risk of a patient with one modality, and the
+monitor.
 """
 
 import copy
