@@ -12,7 +12,9 @@
 Equations in our numbering: (1) dataset-specific layer, (2) shared layers with attention residual, (3) decoder,
 (4) reconstruction, (5) weighted similarity, (6) contrastive loss, (7) total. Deviations, each by a setting or exact:
 - `decoder: bilinear` reads an edge from the cosine of two genes. The paper's, `mlp` here (of Z Z^T, 3 n^2 weights per
-  dataset), stores the graph in its weights while the embedding itself does not hold it.
+  dataset), stores the graph in its weights while the embedding itself does not hold it: over five seeds the cosine
+  tells held-out edges with an AUC of .891 (bilinear) and .629 (mlp) on public blood cells, .900 and .805 on breast
+  tissue. The mlp itself, which no user of the vectors has, reaches .894 and .919, at twice the time.
 - `tie` (in `step.embed`) lets the datasets of one group share most of a gene's vector.
 - `signed`: edges of negative correlation are read from the negated cosine instead of counting as positive ones.
 - contrastive genes and their positives are drawn afresh each step and without repeats (the original repeats genes, so
