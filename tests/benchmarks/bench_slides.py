@@ -33,7 +33,7 @@ from histoweave.slides.tiling import TileSettings, place_tiles, plan_grid
 from histoweave.slides.tissue import find_tissue
 
 SIDE = int(os.environ.get("BENCH_SIDE", "16384"))
-TURNS = 3
+TURNS = 5
 TILES = TileSettings(
     mpp=0.5, tile_px=256, overlap=0.0, minimum_tissue=0.5, tolerance=0.005, most_enlarged=1.25, decode="full"
 )
