@@ -9,7 +9,7 @@ sys.path.insert(0, str(workflow.current_basedir))
 from hwrules.code import CodeIndex
 from hwrules.config import BadInput, check_config, check_models, section_of
 from hwrules.findings import refuse
-from hwrules.leftovers import remove_leftovers
+from hwrules.leftovers import only_run, remove_leftovers
 from hwrules.tables import check_cohorts, check_endpoint, check_files, read_table
 from snakemake.settings.types import DeploymentMethod
 
@@ -112,7 +112,7 @@ wildcard_constraints:
 
 
 onstart:
-    # Snakemake has locked what it is about to make, so that nobody else writes there now
-    remove_leftovers(RESULTS)
-    if config["simulate"]:
-        remove_leftovers(config["simulate"]["folder"])
+    if only_run(".snakemake/locks"):
+        remove_leftovers(RESULTS)
+        if config["simulate"]:
+            remove_leftovers(config["simulate"]["folder"])

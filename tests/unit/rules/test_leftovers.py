@@ -7,7 +7,7 @@ from architecture.sources import ROOT
 from histoweave.formats import files
 
 sys.path.insert(0, str(ROOT / "workflow/rules"))
-from hwrules.leftovers import PART, remove_leftovers
+from hwrules.leftovers import PART, only_run, remove_leftovers
 
 
 def test_half_written_files_and_folders_go_and_nothing_else(tmp_path):
@@ -37,3 +37,12 @@ def test_library_and_rules_agree_on_the_name(tmp_path):
     assert files.PART == PART
     with files.replacing(tmp_path / "a.parquet") as part:
         assert part.name.startswith(PART)
+
+
+def test_a_second_run_beside_the_first_and_one_without_locks_remove_nothing(tmp_path):
+    assert not only_run(tmp_path / "locks")
+    (tmp_path / "0.input.lock").write_text("")
+    (tmp_path / "0.output.lock").write_text("")
+    assert only_run(tmp_path)
+    (tmp_path / "1.output.lock").write_text("")
+    assert not only_run(tmp_path)

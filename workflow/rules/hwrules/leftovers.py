@@ -8,6 +8,11 @@ PART = ".part-"
 """How the name of everything half-written begins (`histoweave.formats.files.PART`)."""
 
 
+def only_run(locks: str | Path) -> bool:
+    """Whether the run that holds a lock in the folder `locks` is alone; others may make other files beside it."""
+    return len(list(Path(locks).glob("*.output.lock"))) == 1
+
+
 def remove_leftovers(folder: str | Path) -> int:
     """Remove all that is half-written in `folder` and below, and return how many there were; no other run may write."""
     found = 0

@@ -1,13 +1,12 @@
 """Fit one survival model on some of the folds, for the job that joins them."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from histoweave import steps
 from histoweave.formats.fold_results import FoldStore
 from histoweave.formats.ledger import Account
-from histoweave.steps_training import add_training, fit_folds, prepared, tables_of_folds
+from histoweave.steps_training import add_training, fit_folds, forget_checkpoints, prepared, tables_of_folds
 
 
 def main(argv: Sequence[str] | None) -> None:
@@ -21,8 +20,7 @@ def main(argv: Sequence[str] | None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for fold in fit_folds(job, args, tables_of_folds(args)[args.part :: args.jobs]):
         FoldStore(args.out).put(fold)
-    if args.checkpoints:
-        shutil.rmtree(args.checkpoints, ignore_errors=True)
+    forget_checkpoints(args)
 
 
 if __name__ == "__main__":

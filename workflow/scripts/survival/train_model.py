@@ -1,13 +1,19 @@
 """Fit one survival model on every fold, and predict each fold's test patients once."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from histoweave import steps
 from histoweave.formats.ledger import Account
 from histoweave.steps_survival import note_left_out
-from histoweave.steps_training import add_training, fit_folds, prepared, tables_of_folds, write_trained
+from histoweave.steps_training import (
+    add_training,
+    fit_folds,
+    forget_checkpoints,
+    prepared,
+    tables_of_folds,
+    write_trained,
+)
 from histoweave.survival.registry import needs_of
 
 
@@ -26,8 +32,7 @@ def main(argv: Sequence[str] | None) -> None:
     needs = needs_of(job.module, job.settings).predict
     write_trained(args, results, needs=needs, bags=job.bags, record=job.record)
     account.write(args.ledger, provenance=job.record)
-    if args.checkpoints:
-        shutil.rmtree(args.checkpoints, ignore_errors=True)
+    forget_checkpoints(args)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +95,12 @@ def checkpoint_folder(args: argparse.Namespace, record: Mapping) -> Path | None:
     tiles = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in slides]
     text = json.dumps([record, own, files, tiles], sort_keys=True)
     return args.checkpoints / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def forget_checkpoints(args: argparse.Namespace) -> None:
+    """Remove the checkpoints of a job that has written all."""
+    if args.checkpoints:
+        shutil.rmtree(args.checkpoints, ignore_errors=True)
 
 
 def finished(stores: Sequence[FoldStore], number: tuple[int, int], make: Callable[[], FoldResult]) -> KeptFold:

@@ -209,10 +209,10 @@ def fit_profile(train: Patients, settings: EncoderSettings, context: Context, *,
     outcome = train.time_days[has], train.event[has]
     shared = {"scale": scale, "outcome": outcome, "markers": markers, "settings": settings}
     profile = fit_input(rows, train.genes, usable=usable, **shared)
-    unknown = set(train.genes) - (usable or set(train.genes))
-    if settings.kind == "genegraph" and settings.unknown_genes == "beside" and unknown and not staged:
-        return profile.beside(fit_input(rows, train.genes, usable=unknown, **shared))
-    return profile
+    if settings.kind != "genegraph" or settings.unknown_genes == "left_out" or staged:
+        return profile
+    unknown = set(train.genes) - usable
+    return profile.beside(fit_input(rows, train.genes, usable=unknown, **shared)) if unknown else profile
 
 
 def stage_one(profile: Profile, encoder: EncoderSettings, settings: RegulationSettings, context: Context) -> Regulated:
