@@ -4,6 +4,8 @@ import torch
 
 from histoweave.errors import InputError
 from histoweave.survival import gene_encoders as encoders
+from histoweave.survival.cox import cox_score
+from histoweave.survival.losses import cox_loss
 from histoweave.survival.scgpt import rank_bins
 
 GENES = tuple(f"G{i}" for i in range(40))
@@ -151,8 +153,23 @@ def test_two_panels_beside_each_other_give_the_values_of_both(counts):
 
 def test_the_cox_score_does_not_see_the_sign_or_scale_of_a_gene(counts):
     time, event = np.arange(1.0, 31), np.arange(30) % 2
-    plain = encoders.cox_score(counts, time, event)
-    np.testing.assert_allclose(encoders.cox_score(-3 * counts + 5, time, event), plain)
+    plain = cox_score(counts, time, event)
+    np.testing.assert_allclose(cox_score(-3 * counts + 5, time, event), plain)
+
+
+def test_the_cox_score_is_slope_over_root_of_curvature_of_the_likelihood(counts):
+    time, event = np.random.default_rng(1).permutation(30) + 1.0, np.arange(30) % 3 > 0
+    targets = torch.as_tensor(time), torch.as_tensor(event)
+
+    def log_likelihood(effect, column):
+        loss = cox_loss(effect * torch.as_tensor(counts[:, column]), *targets, ties="breslow")
+        return -event.sum() * loss
+
+    for column, found in enumerate(cox_score(counts, time, event)):
+        zero = torch.zeros((), dtype=torch.float64)
+        slope = torch.func.grad(log_likelihood)(zero, column)
+        curvature = torch.func.grad(torch.func.grad(log_likelihood))(zero, column)
+        assert found == pytest.approx(abs(float(slope)) / float(-curvature) ** 0.5, rel=1e-6)
 
 
 # --- bad input

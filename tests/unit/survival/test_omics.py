@@ -49,6 +49,32 @@ def test_columns_are_found_by_name_and_absent_ones_are_the_mean():
     assert not scale(replace(people, alterations=None, alteration_names=())).any()
 
 
+def test_a_panel_holds_the_telling_columns_in_their_order_and_scaling():
+    people = altered()
+    rng = np.random.default_rng(7)
+    silent = rng.normal(size=(160, 30))
+    names = (*(f"S{k}_cnv" for k in range(30)), *people.alteration_names)
+    wide = replace(people, alterations=np.hstack([silent, people.alterations]), alteration_names=names)
+    everything, panel = (AlterationInput.fitted(wide, clip=5.0, panel=n) for n in (0, 4))
+    assert len(everything.names) == 32
+    assert len(panel.names) == 4
+    assert "G0_mut" in panel.names
+    place = [everything.names.index(name) for name in panel.names]
+    assert place == sorted(place)
+    np.testing.assert_array_equal(panel(wide), everything(wide)[:, place])
+    assert AlterationInput.fitted(wide, clip=5.0, panel=32).names == everything.names
+
+
+def test_a_panel_asks_the_outcome_of_the_training_part_alone():
+    people = altered()
+    train, test = people.subset(range(100)), people.subset(range(100, 160))
+    chosen = AlterationInput.fitted(train, clip=5.0, panel=1).names
+    assert chosen == ("G0_mut",)
+    other = replace(train, time_days=np.exp(-train.alterations[:, 1]))
+    assert AlterationInput.fitted(other, clip=5.0, panel=1).names == ("G1_cnv",)
+    assert AlterationInput.fitted(train, clip=5.0, panel=1)(test).shape == (60, 1)
+
+
 @pytest.mark.parametrize("method", ["coxnet_rna", "coxnet_both"])
 def test_a_mutation_is_used_where_the_setting_says_so(method):
     people = altered()

@@ -26,7 +26,7 @@ SCGPT = ScgptSettings(None, None, "panel", 1200, 2, 8, 0.6)
 def settings(modalities=("slide", "gene"), fusion="concat", members=1, **changes):
     parts = {
         "encoder": EncoderSettings("genegraph", "auto", 16, "variance", "beside", 51, 5.0, 4, 4, SCGPT),
-        "regulation": RegulationSettings("auto", "pairs", 5, 1.0, 60, 0.25, 8, 2, 0.0, 2, 0.002, 32, freeze=False),
+        "regulation": RegulationSettings("auto", "pairs", 5, 1.0, 60, 0.25, 8, 2, 1, 0.0, 2, 0.002, 32, freeze=False),
         "balance": BalanceSettings("none", 1.0, 0.9, 1, 0, 1.0, 1.5, 2, 1.0),
         "network": NetworkSettings(8, 2, 4, 0.1, 5.0),
         "training": TrainSettings(
@@ -35,7 +35,13 @@ def settings(modalities=("slide", "gene"), fusion="concat", members=1, **changes
     }
     parts = {name: replace(part, **changes.get(name, {})) for name, part in parts.items()}
     return path_gptomic.PathGptomicSettings(
-        modalities=modalities, alterations=True, fusion=fusion, ties="efron", members=members, **parts
+        modalities=modalities,
+        alterations=True,
+        alteration_panel=64,
+        fusion=fusion,
+        ties="efron",
+        members=members,
+        **parts,
     )
 
 
@@ -254,6 +260,25 @@ def test_alterations_enter_the_gene_branch(cohort):
     assert without.networks[0].alterations is None
     unknown = replace(altered, alterations=np.full((80, 7), np.nan))
     assert np.isfinite(fitted.predict(unknown, HORIZONS).risk).all()
+
+
+def test_alterations_keep_to_their_panel(cohort):
+    changes = np.random.default_rng(0).integers(-2, 3, size=(80, 7)).astype(float)
+    altered = replace(cohort, alterations=changes, alteration_names=tuple(f"G{k}_cnv" for k in range(7)))
+    fitted = fit(altered, replace(settings(), alteration_panel=3))
+    assert len(fitted.inputs.alterations.names) == 3
+    again = path_gptomic.restore(*fitted.state())
+    np.testing.assert_array_equal(again.predict(altered, HORIZONS).risk, fitted.predict(altered, HORIZONS).risk)
+
+
+@pytest.mark.parametrize("staged", [True, False])
+def test_depth_of_the_projection_with_and_without_stage_one(cohort, cells, staged):
+    own = settings(regulation={"layers": 3, "fresh_layers": 1, "use": "auto" if staged else "never"})
+    fitted = fit(cohort, own, context(cells=cells))
+    linear = [layer for layer in fitted.networks[0].genomic.mlp_a if isinstance(layer, torch.nn.Linear)]
+    assert len(linear) == (3 if staged else 1)
+    again = path_gptomic.restore(*fitted.state())
+    np.testing.assert_array_equal(again.predict(cohort, HORIZONS).risk, fitted.predict(cohort, HORIZONS).risk)
 
 
 @pytest.mark.parametrize("freeze", [True, False])

@@ -21,6 +21,7 @@ def settings(**changes):
         "held_out": 0.25,
         "hidden": 16,
         "layers": 3,
+        "fresh_layers": 1,
         "dropout": 0.0,
         "epochs": 15,
         "learning_rate": 0.005,

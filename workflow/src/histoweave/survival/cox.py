@@ -1,7 +1,7 @@
 """What the Cox models share: a matrix from patients, a coefficient per column, a baseline hazard."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,19 +18,10 @@ def joined(train: Patients, validation: Patients) -> Patients:
         parts = getattr(train, name), getattr(validation, name)
         return None if parts[0] is None else np.concatenate(parts)
 
-    return Patients(
-        ids=train.ids + validation.ids,
-        time_days=stack("time_days"),
-        event=stack("event"),
-        bags=[*train.bags, *validation.bags],
-        feature_names=train.feature_names,
-        expression=stack("expression"),
-        genes=train.genes,
-        expression_scale=train.expression_scale,
-        clinical=pd.concat([train.clinical, validation.clinical], ignore_index=True),
-        alterations=stack("alterations"),
-        alteration_names=train.alteration_names,
-    )
+    arrays = {name: stack(name) for name in ("time_days", "event", "expression", "alterations")}
+    ids, bags = train.ids + validation.ids, [*train.bags, *validation.bags]
+    clinical = pd.concat([train.clinical, validation.clinical], ignore_index=True)
+    return replace(train, ids=ids, bags=bags, clinical=clinical, **arrays)
 
 
 def require_events(patients: Patients, *, method: str) -> None:
@@ -38,6 +29,17 @@ def require_events(patients: Patients, *, method: str) -> None:
     if not (np.asarray(patients.event) > 0).any():
         msg = f"{method}: none of the {len(patients)} training patients had an event. Use other folds."
         raise InputError(msg)
+
+
+def cox_score(values: np.ndarray, time: np.ndarray, event: np.ndarray) -> np.ndarray:
+    """Absolute score statistic of a Cox model with one column, at zero: values (patient, column) -> (column,)."""
+    order = np.argsort(-np.asarray(time), kind="stable")
+    x = values[order] - values.mean(axis=0)
+    at_risk = np.arange(1, len(x) + 1)[:, None]
+    mean, square = np.cumsum(x, axis=0) / at_risk, np.cumsum(x**2, axis=0) / at_risk
+    died = np.asarray(event)[order] > 0
+    information = (square - mean**2)[died].sum(axis=0)
+    return np.abs((x - mean)[died].sum(axis=0)) / np.sqrt(np.maximum(information, 1e-12))
 
 
 def slide_means(patients: Patients) -> np.ndarray:

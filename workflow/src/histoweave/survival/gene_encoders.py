@@ -28,6 +28,7 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
 from histoweave.errors import InputError, shorten
+from histoweave.survival.cox import cox_score
 from histoweave.survival.scgpt import rank_bins
 
 KINDS = ("genegraph", "raw", "scgpt")
@@ -257,17 +258,6 @@ def _value_kind(scale: str, settings: EncoderSettings) -> str:
     if settings.kind == "raw":
         return "standardised"
     return _OWN_VALUE_SCALE[scale] if settings.values == "auto" else settings.values
-
-
-def cox_score(values: np.ndarray, time: np.ndarray, event: np.ndarray) -> np.ndarray:
-    """Absolute score statistic of a Cox model with one gene, at zero: values (sample, gene) -> (gene,)."""
-    order = np.argsort(-np.asarray(time), kind="stable")
-    x = values[order] - values.mean(axis=0)
-    at_risk = np.arange(1, len(x) + 1)[:, None]
-    mean, square = np.cumsum(x, axis=0) / at_risk, np.cumsum(x**2, axis=0) / at_risk
-    died = np.asarray(event)[order] > 0
-    information = (square - mean**2)[died].sum(axis=0)
-    return np.abs((x - mean)[died].sum(axis=0)) / np.sqrt(np.maximum(information, 1e-12))
 
 
 class RawEncoder(nn.Module):

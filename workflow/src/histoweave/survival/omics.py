@@ -1,11 +1,12 @@
 """RNA with copy numbers and mutations as columns of a linear model, all scaled by the training part."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from histoweave.errors import InputError
+from histoweave.survival.cox import cox_score
 from histoweave.survival.interface import Patients
 from histoweave.survival.profiles import ProfileScale
 
@@ -25,8 +26,11 @@ class AlterationInput:
     clip: float
 
     @classmethod
-    def fitted(cls, patients: Patients, *, clip: float) -> "AlterationInput | None":
-        """Fit on the training part; None where nothing varies, or nobody has any."""
+    def fitted(cls, patients: Patients, *, clip: float, panel: int = 0) -> "AlterationInput | None":
+        """Fit on the training part; None where nothing varies, or nobody has any.
+
+        panel : keep as many, those with the largest Cox scores in the training part; 0 = all
+        """
         if patients.alterations is None or not np.isfinite(patients.alterations).any():
             return None
         known = np.isfinite(patients.alterations)
@@ -35,8 +39,18 @@ class AlterationInput:
         mean = values.sum(axis=0) / n
         sd = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / n)
         kept = np.flatnonzero(sd > _CONSTANT)
+        if not kept.size:
+            return None
         names = tuple(patients.alteration_names[column] for column in kept)
-        return cls(names, mean[kept], sd[kept], clip) if names else None
+        found = cls(names, mean[kept], sd[kept], clip)
+        return found._best(patients, panel) if 0 < panel < len(names) else found
+
+    def _best(self, patients: Patients, panel: int) -> "AlterationInput":
+        """Return the input of the `panel` columns with the largest Cox scores."""
+        score = cox_score(self(patients).astype(float), patients.time_days, patients.event)
+        chosen = np.sort(np.argsort(-score, kind="stable")[:panel])
+        names = tuple(self.names[column] for column in chosen)
+        return replace(self, names=names, mean=self.mean[chosen], sd=self.sd[chosen])
 
     def __call__(self, patients: Patients) -> np.ndarray:
         """Return (patient, alteration) float32; 0, the training mean, where a value is unknown."""

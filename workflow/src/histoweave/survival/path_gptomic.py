@@ -12,8 +12,10 @@ Source: Wang et al., ISBI 2024, doi:10.1109/ISBI56570.2024.10635171, arXiv:2403.
 | theta^u_k  | `gene_logit`, ... | (patient,)        | a branch's part of theta                             |
 
 Deviations: the gene encoder may be the pipeline's own gene graphs instead of scGPT, with genes that they lack beside
-it as plain values (the graphs know some hundred of a cohort's prognostic genes at best); patients are bags of tiles,
-pooled by gated attention, instead of regions through T2T-ViT; eq. 2 is divided by the number of events; tied times by
+it as plain values (the graphs know some hundred of a cohort's prognostic genes at best); where stage 1 does not run,
+MLP_A is one linear layer (three fresh ones over-fit a few hundred patients), and a panel of alterations is chosen in
+the training part (exome tables have thousands of columns); patients are bags of tiles, pooled by gated attention,
+instead of regions through T2T-ViT; eq. 2 is divided by the number of events; tied times by
 Breslow or Efron; balance as in `modulation`. Each branch has a linear head of its own, trained on its vector without
 touching the branch (unless the balance rule says so): it gives the risk of a patient with one modality, and the
 monitor.
@@ -34,6 +36,7 @@ from histoweave.rng import derive_seed, generator
 from histoweave.survival.bags import Batch, BatchSource, FeatureScale
 from histoweave.survival.balance import BRANCHES, balancing
 from histoweave.survival.baseline import Baseline
+from histoweave.survival.cox import joined
 from histoweave.survival.gene_encoders import EncoderSettings, GeneGraphEncoder, RawEncoder, ScgptSettings
 from histoweave.survival.interface import EXPRESSION, SLIDE, Context, Needs, Patients, Prediction
 from histoweave.survival.modulation import BalanceSettings
@@ -42,7 +45,6 @@ from histoweave.survival.path_gptomic_inputs import (
     Inputs,
     Profile,
     fit_profile,
-    joined,
     load_module,
     make_encoder,
     run_frozen,
@@ -75,6 +77,7 @@ class PathGptomicSettings:
     section: ClassVar[str] = "survival.path_gptomic"
     modalities: tuple[str, ...]
     alterations: bool
+    alteration_panel: int
     fusion: str
     ties: str
     members: int
@@ -144,7 +147,8 @@ def fit_inputs(train: Patients, settings: PathGptomicSettings, context: Context)
     if "gene" in settings.modalities:
         staged = wants_stage_one(settings.regulation, context)
         profile = fit_profile(train, settings.encoder, context, staged=staged)
-        alterations = AlterationInput.fitted(train, clip=_ALTERATION_CLIP_SD) if settings.alterations else None
+        if settings.alterations:
+            alterations = AlterationInput.fitted(train, clip=_ALTERATION_CLIP_SD, panel=settings.alteration_panel)
         regulated = stage_one(profile, settings.encoder, settings.regulation, context) if staged else None
     clip = settings.network.feature_clip_sd
     tiles = FeatureScale.fitted(train.bags, clip=clip) if "slide" in settings.modalities else None
@@ -190,7 +194,7 @@ def fresh_genomic(profile: Profile, settings: PathGptomicSettings, context: Cont
     encoder = make_encoder(profile, settings.encoder, context, names=("encoder",))
     torch.manual_seed(derive_seed(context.seed, *context.names, "MLP_A"))
     own = settings.regulation
-    return Genomic(encoder, hidden=own.hidden, layers=own.layers, dropout=settings.network.dropout)
+    return Genomic(encoder, hidden=own.hidden, layers=own.fresh_layers, dropout=settings.network.dropout)
 
 
 def train_member(
@@ -233,14 +237,14 @@ def train_member(
 def fit_baselines(network: PathGptomic, sources: Sequence[BatchSource], settings: PathGptomicSettings) -> Baselines:
     """Baseline hazard of each kind of risk (see `kinds_of`) over the outer training part."""
     outputs = [outputs_of(network, source, settings.training) for source in sources]
-    joined = {name: torch.cat([part[name] for part in outputs]).cpu().numpy() for name in outputs[0]}
+    values = {name: torch.cat([part[name] for part in outputs]).cpu().numpy() for name in outputs[0]}
     time = np.concatenate([source.time_days.numpy() for source in sources])
     event = np.concatenate([source.event.numpy() for source in sources])
     has = {f"has_{name}": np.concatenate([s.vectors[f"has_{name}"].numpy() > 0 for s in sources]) for name in BRANCHES}
     found = {}
-    for kind, who in kinds_of(joined, has).items():
+    for kind, who in kinds_of(values, has).items():
         if (event[who] > 0).any():
-            found[kind] = Baseline.fitted(time[who], event[who], joined[kind][who])
+            found[kind] = Baseline.fitted(time[who], event[who], values[kind][who])
     return found
 
 
@@ -364,7 +368,7 @@ def restore(tensors: Mapping[str, np.ndarray], meta: Mapping) -> FittedPathGptom
     settings = settings_from(meta["settings"])
     regulated = None
     if "types" in meta:
-        genomic = load_genomic("stage1", tensors, settings)
+        genomic = load_genomic("stage1", tensors, settings, staged=True)
         head = nn.Linear(settings.regulation.hidden, len(meta["types"]))
         regulated = Regulated(genomic, load_module("types", head, tensors), tuple(meta["types"]), ())
     frozen = regulated.network if regulated else None
@@ -372,16 +376,19 @@ def restore(tensors: Mapping[str, np.ndarray], meta: Mapping) -> FittedPathGptom
     networks, baselines = [], []
     for member, kinds in enumerate(meta["baselines"]):
         prefix = f"member{member}"
-        tuned = inputs.profile is not None and inputs.frozen is None
-        genomic = load_genomic(f"{prefix}.genomic", tensors, settings) if tuned else None
+        genomic = None
+        if inputs.profile is not None and inputs.frozen is None:
+            genomic = load_genomic(f"{prefix}.genomic", tensors, settings, staged=regulated is not None)
         network = build_network(settings, inputs, genomic, n_features=meta["n_features"])
         networks.append(load_module(prefix, network, tensors))
         baselines.append({kind: _curve(tensors, f"curve{member}.{kind}.", own) for kind, own in kinds.items()})
     return FittedPathGptomic(settings, inputs, tuple(networks), tuple(baselines), regulated, meta["n_features"], ())
 
 
-def load_genomic(prefix: str, tensors: Mapping[str, np.ndarray], settings: PathGptomicSettings) -> Genomic:
-    """Gene encoder with MLP_A from a bundle's arrays."""
+def load_genomic(
+    prefix: str, tensors: Mapping[str, np.ndarray], settings: PathGptomicSettings, *, staged: bool
+) -> Genomic:
+    """Gene encoder with MLP_A from a bundle's arrays; staged : stage 1 had run."""
     own = settings.regulation
     vectors, mean = tensors.get(f"{prefix}.encoder.vectors"), tensors[f"{prefix}.mean"]
     size = settings.encoder
@@ -390,7 +397,8 @@ def load_genomic(prefix: str, tensors: Mapping[str, np.ndarray], settings: PathG
     else:
         beside = len(mean) - size.heads * size.token_dim
         encoder = GeneGraphEncoder(vectors, dim=size.token_dim, heads=size.heads, beside=beside)
-    genomic = Genomic(encoder, hidden=own.hidden, layers=own.layers, dropout=own.dropout)
+    layers = own.layers if staged else own.fresh_layers
+    genomic = Genomic(encoder, hidden=own.hidden, layers=layers, dropout=own.dropout)
     return load_module(prefix, genomic, tensors)
 
 

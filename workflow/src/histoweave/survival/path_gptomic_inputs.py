@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
@@ -236,21 +235,6 @@ def wants_stage_one(settings: RegulationSettings, context: Context) -> bool:
         )
         raise InputError(msg)
     return settings.use != "never" and context.cells is not None
-
-
-def joined(train: Patients, validation: Patients) -> Patients:
-    """Both inner parts of an outer training part as one."""
-    rows = {
-        "ids": train.ids + validation.ids,
-        "time_days": np.concatenate([train.time_days, validation.time_days]),
-        "event": np.concatenate([train.event, validation.event]),
-        "bags": [*train.bags, *validation.bags],
-        "clinical": pd.concat([train.clinical, validation.clinical], ignore_index=True),
-    }
-    for name in ("expression", "alterations"):
-        if getattr(train, name) is not None:
-            rows[name] = np.concatenate([getattr(train, name), getattr(validation, name)])
-    return replace(train, **rows)
 
 
 def split_again(event: np.ndarray, n_validation: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

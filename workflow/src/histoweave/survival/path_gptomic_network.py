@@ -17,7 +17,7 @@ OWN_LOSS_TRAINS_BRANCH = ("dgl", "mmpareto")
 class NetworkSettings:
     """Sizes of the branches.
 
-    hidden : width of G_k and P_k; layers : linear layers of MLP_B (and of MLP_A where it is not regulated)
+    hidden : width of G_k and P_k; layers : linear layers of MLP_B
     attention : width of the gated attention over tiles; dropout : in both branches; feature_clip_sd : bound of tile
     features in standard deviations of the training part
     """

@@ -49,7 +49,8 @@ class RegulationSettings:
     use : ``auto`` (where the run has annotated cells), ``always`` or ``never``
     mix : ``pairs`` or ``dirichlet``; most_cells : M of the latter; concentration : of its Dirichlet weights
     mixtures : drawn from training cells; as many quarters from held-out ones; held_out : share of cells held out
-    hidden, layers, dropout : of MLP_A; epochs, learning_rate, batch : of its training (Adam, one cycle)
+    hidden, layers, dropout : of MLP_A; fresh_layers : its layers where stage 1 does not run
+    epochs, learning_rate, batch : of its training (Adam, one cycle)
     freeze : whether stage 2 leaves encoder and MLP_A as they are, as published
     """
 
@@ -61,6 +62,7 @@ class RegulationSettings:
     held_out: float
     hidden: int
     layers: int
+    fresh_layers: int
     dropout: float
     epochs: int
     learning_rate: float
