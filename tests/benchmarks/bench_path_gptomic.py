@@ -1,6 +1,7 @@
-"""Path-GPTOmic in CPU seconds: scGPT beside torch's own encoder, an epoch of stage 2, and a bag of 100,000 tiles.
+"""Path-GPTOmic in CPU seconds: scGPT beside torch's own encoder, an epoch of stage 2, and bags of 100,000 tiles.
 
-Usage: PYTHONPATH=workflow/src OMP_NUM_THREADS=1 python tests/benchmarks/bench_path_gptomic.py [scgpt|epoch|bag ...]
+Usage: PYTHONPATH=workflow/src OMP_NUM_THREADS=1 python tests/benchmarks/bench_path_gptomic.py [PART ...]
+PART: scgpt, epoch, bag, long
 """
 
 import os
@@ -126,6 +127,20 @@ def bench_bag(features: int = 1024) -> None:
         )
 
 
+def bench_long(features: int = 1024) -> None:
+    """An epoch over long bags, all tiles of all patients: memory on top of the bags."""
+    for tiles in (25_000, 100_000):
+        cohort = patients(12, tiles, features)
+        own = settings(members=1)
+        own = replace(own, training=replace(own.training, epochs=1, patience=0, tiles_per_patient=0))
+        parts = cohort.subset(range(8)), cohort.subset(range(8, 12))
+        before = reset_peak()
+        begin = time.process_time()
+        path_gptomic.fit(*parts, settings=own, context=context(cohort))
+        seconds, extra = time.process_time() - begin, peak_rss() - before
+        print(f"trained on bags of {tiles} x {features}: {seconds:.0f} CPU s, {extra / 2**20:.0f} MiB on top")
+
+
 def status_bytes(key: str) -> int:
     """Read a memory size of this process from Linux, bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -145,6 +160,6 @@ def peak_rss() -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    known = {"scgpt": bench_scgpt, "epoch": bench_epoch, "bag": bench_bag}
+    known = {"scgpt": bench_scgpt, "epoch": bench_epoch, "bag": bench_bag, "long": bench_long}
     for name in sys.argv[1:] or known:
         known[name]()

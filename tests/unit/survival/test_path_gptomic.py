@@ -158,8 +158,8 @@ def grown(cohort, rule):
     """Network and gradients of one whole batch under `rule`."""
     own = settings(balance={"rule": rule}, network={"dropout": 0.0})
     train = cohort.subset(range(50))
-    inputs, regulated = path_gptomic.fit_inputs(train, own, context())
-    network = path_gptomic.make_network(own, inputs, regulated, context(), train=train)
+    inputs, regulated, (panel,) = path_gptomic.fit_inputs([train], own, context())
+    network = path_gptomic.make_network(own, inputs, regulated, context(), train=train, panel=panel)
     source = inputs.source(train, device="cpu")
     batch = source.batch(range(50))
     return network, network(batch), batch

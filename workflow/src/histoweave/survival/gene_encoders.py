@@ -19,7 +19,7 @@ head; the heads' queries start at groups of similar genes, so that the encoder b
 learns from there (ours).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -176,6 +176,12 @@ class ProfileInput:
         both = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _OF_GENES}
         return replace(self, genes=self.genes + other.genes, floor=min(self.floor, other.floor), **both)
 
+    def only(self, genes: Collection[str]) -> "ProfileInput":
+        """Return the input of those of its genes that are in `genes`, in its order."""
+        kept = np.array([column for column, gene in enumerate(self.genes) if gene in genes], dtype=int)
+        arrays = {name: getattr(self, name)[kept] for name in _OF_GENES}
+        return replace(self, genes=tuple(self.genes[column] for column in kept), **arrays)
+
     def state(self) -> tuple[dict[str, np.ndarray], dict]:
         """Arrays, and JSON-able rest, for `restored`."""
         arrays = {f"profile.{name}": getattr(self, name) for name in _OF_GENES}
@@ -233,8 +239,7 @@ def fit_input(
     clipped = np.clip(logged, lower, upper)
     mean, sd = clipped.mean(axis=0), clipped.std(axis=0)
     varies = sd > 1e-8 * np.maximum(1.0, np.abs(mean))
-    by = _OWN_PANEL[scale] if settings.panel_by == "auto" else settings.panel_by
-    score = sd if by == "variance" else cox_score(clipped, *outcome)
+    score = sd if panel_rule(scale, settings) == "variance" else cox_score(clipped, *outcome)
     score = np.where(varies, score, -1.0)
     marks = np.where(varies, [markers.get(name, 0.0) for name in names], 0.0)
     first = np.argsort(-marks, kind="stable")[: min(settings.panel_genes // 2, int((marks > 0).sum()))]
@@ -252,6 +257,11 @@ def fit_input(
         mean=mean[chosen],
         sd=sd[chosen],
     )
+
+
+def panel_rule(scale: str, settings: EncoderSettings) -> str:
+    """How the panel is chosen for expression of `scale`: ``variance``, or ``cox``, which reads the outcome."""
+    return _OWN_PANEL.get(scale, "variance") if settings.panel_by == "auto" else settings.panel_by
 
 
 def _value_kind(scale: str, settings: EncoderSettings) -> str:

@@ -1,6 +1,6 @@
 """RNA with copy numbers and mutations as columns of a linear model, all scaled by the training part."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,14 +43,15 @@ class AlterationInput:
             return None
         names = tuple(patients.alteration_names[column] for column in kept)
         found = cls(names, mean[kept], sd[kept], clip)
-        return found._best(patients, panel) if 0 < panel < len(names) else found
+        if not 0 < panel < len(names):
+            return found
+        score = cox_score(found(patients).astype(float), patients.time_days, patients.event)
+        return found.only({names[column] for column in np.argsort(-score, kind="stable")[:panel]})
 
-    def _best(self, patients: Patients, panel: int) -> "AlterationInput":
-        """Return the input of the `panel` columns with the largest Cox scores."""
-        score = cox_score(self(patients).astype(float), patients.time_days, patients.event)
-        chosen = np.sort(np.argsort(-score, kind="stable")[:panel])
-        names = tuple(self.names[column] for column in chosen)
-        return replace(self, names=names, mean=self.mean[chosen], sd=self.sd[chosen])
+    def only(self, names: Collection[str]) -> "AlterationInput":
+        """Return the input of those of its columns that are in `names`, in its order."""
+        kept = np.array([column for column, name in enumerate(self.names) if name in names], dtype=int)
+        return replace(self, names=tuple(self.names[column] for column in kept), mean=self.mean[kept], sd=self.sd[kept])
 
     def __call__(self, patients: Patients) -> np.ndarray:
         """Return (patient, alteration) float32; 0, the training mean, where a value is unknown."""

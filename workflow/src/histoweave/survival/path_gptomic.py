@@ -14,11 +14,12 @@ Source: Wang et al., ISBI 2024, doi:10.1109/ISBI56570.2024.10635171, arXiv:2403.
 Deviations: the gene encoder may be the pipeline's own gene graphs instead of scGPT, with genes that they lack beside
 it as plain values (the graphs know some hundred of a cohort's prognostic genes at best); where stage 1 does not run,
 MLP_A is one linear layer (three fresh ones over-fit a few hundred patients), and a panel of alterations is chosen in
-the training part (exome tables have thousands of columns); patients are bags of tiles, pooled by gated attention,
-instead of regions through T2T-ViT; eq. 2 is divided by the number of events; tied times by
-Breslow or Efron; balance as in `modulation`. Each branch has a linear head of its own, trained on its vector without
-touching the branch (unless the balance rule says so): it gives the risk of a patient with one modality, and the
-monitor.
+the training part (exome tables have thousands of columns); an ensemble's members each stop on another inner
+validation part, and a panel by outcome is each member's own, or it would have seen the patients that stop the
+training; patients are bags of tiles, pooled by gated attention, instead of regions through T2T-ViT; eq. 2 is divided
+by the number of events; tied times by Breslow or Efron; balance as in `modulation`. Each branch has a linear head of
+its own, trained on its vector without touching the branch (unless the balance rule says so): it gives the risk of a
+patient with one modality, and the monitor.
 """
 
 import copy
@@ -32,15 +33,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from histoweave.rng import derive_seed, generator
+from histoweave.rng import derive_seed
 from histoweave.survival.bags import Batch, BatchSource, FeatureScale
 from histoweave.survival.balance import BRANCHES, balancing
 from histoweave.survival.baseline import Baseline
-from histoweave.survival.cox import joined
-from histoweave.survival.gene_encoders import EncoderSettings, GeneGraphEncoder, RawEncoder, ScgptSettings
+from histoweave.survival.gene_encoders import (
+    EncoderSettings,
+    GeneGraphEncoder,
+    RawEncoder,
+    ScgptSettings,
+    panel_rule,
+)
 from histoweave.survival.interface import EXPRESSION, SLIDE, Context, Needs, Patients, Prediction
 from histoweave.survival.modulation import BalanceSettings
-from histoweave.survival.omics import AlterationInput
 from histoweave.survival.path_gptomic_inputs import (
     Inputs,
     Profile,
@@ -48,26 +53,26 @@ from histoweave.survival.path_gptomic_inputs import (
     load_module,
     make_encoder,
     run_frozen,
-    split_again,
     stage_one,
     state_of_module,
     wants_stage_one,
 )
+from histoweave.survival.path_gptomic_members import fit_alteration_panels, fit_panels, member_parts
 from histoweave.survival.path_gptomic_network import (
     OWN_LOSS_TRAINS_BRANCH,
     NetworkSettings,
+    Panel,
     PathGptomic,
     fused_loss,
     own_losses,
 )
+from histoweave.survival.path_gptomic_risks import Baselines, fit_baselines, member_prediction
 from histoweave.survival.regulation import Genomic, Regulated, RegulationSettings, deconvolve
 from histoweave.survival.train import TrainSettings, outputs_of, train_network
 
 USES = frozenset({"gene_embedding", "cells"})  # what `fit` looks for in its context
 _FLAT = 1e-6
 _ALTERATION_CLIP_SD = 5.0
-
-Baselines = dict[str, Baseline]
 
 
 @dataclass(frozen=True)
@@ -118,63 +123,79 @@ def fit(
 ) -> "FittedPathGptomic":
     """Fit inputs, stage 1 (where it runs) and the members of stage 2; see `interface`."""
     train.require(needs(settings).train, method="path_gptomic")
-    inputs, regulated = fit_inputs(train, settings, context)
-    sources = [inputs.source(part, device=context.device) for part in (train, validation)]
+    contexts = [dataclasses.replace(context, names=(*context.names, f"member {m}")) for m in range(settings.members)]
+    parts = member_parts(train, validation, contexts, shared=shares_chosen_panel(train, settings, context))
+    inputs, regulated, panels = fit_inputs([part[0] for part in parts], settings, context)
     networks, histories = [], []
-    outer = joined(train, validation)
-    for member in range(settings.members):
-        own = dataclasses.replace(context, names=(*context.names, f"member {member}"))
-        network = make_network(settings, inputs, regulated, own, train=train)
-        parts = (
-            sources
-            if member == 0
-            else [
-                inputs.source(outer.subset(rows), device=context.device)
-                for rows in split_again(outer.event, len(validation), generator(own.seed, *own.names, "split"))
-            ]
-        )
-        histories.append(train_member(network, *parts, settings=settings, context=own))
+    for own, part, panel in zip(contexts, parts, panels, strict=True):
+        network = make_network(settings, inputs, regulated, own, train=part[0], panel=panel)
+        own_sources = [inputs.source(patients, device=context.device) for patients in part]
+        histories.append(train_member(network, *own_sources, settings=settings, context=own))
         networks.append(network)
-    baselines = tuple(fit_baselines(network, sources, settings) for network in networks)
+    sources = [inputs.source(part, device=context.device) for part in (train, validation)]
+    baselines = tuple(fit_baselines(network, sources, settings.training) for network in networks)
     history = [*([] if regulated is None else regulated.report), *mean_history(histories)]
     n_features = len(train.feature_names)
     return FittedPathGptomic(settings, inputs, tuple(networks), baselines, regulated, n_features, tuple(history))
 
 
-def fit_inputs(train: Patients, settings: PathGptomicSettings, context: Context) -> tuple[Inputs, Regulated | None]:
-    """Everything before stage 2, from the training part alone."""
+def shares_chosen_panel(train: Patients, settings: PathGptomicSettings, context: Context) -> bool:
+    """Whether stage 1 binds all members to one panel, and that is chosen by outcome."""
+    staged = "gene" in settings.modalities and wants_stage_one(settings.regulation, context)
+    return staged and panel_rule(train.expression_scale, settings.encoder) == "cox"
+
+
+def fit_inputs(
+    parts: Sequence[Patients], settings: PathGptomicSettings, context: Context
+) -> tuple[Inputs, Regulated | None, list[Panel]]:
+    """Everything before stage 2, from the members' training parts alone: inputs, stage 1, each member's panel."""
+    train, genes, changes = parts[0], [None] * len(parts), [None] * len(parts)
     profile = alterations = regulated = None
     if "gene" in settings.modalities:
-        staged = wants_stage_one(settings.regulation, context)
-        profile = fit_profile(train, settings.encoder, context, staged=staged)
+        if wants_stage_one(settings.regulation, context):
+            profile = fit_profile(train, settings.encoder, context, staged=True)
+            regulated = stage_one(profile, settings.encoder, settings.regulation, context)
+        else:
+            profile, genes = fit_panels(parts, settings.encoder, context)
         if settings.alterations:
-            alterations = AlterationInput.fitted(train, clip=_ALTERATION_CLIP_SD, panel=settings.alteration_panel)
-        regulated = stage_one(profile, settings.encoder, settings.regulation, context) if staged else None
+            limits = {"clip": _ALTERATION_CLIP_SD, "panel": settings.alteration_panel}
+            alterations, changes = fit_alteration_panels(parts, **limits)
+    panels = [Panel(*columns) for columns in zip(genes, changes, strict=True)]
     clip = settings.network.feature_clip_sd
     tiles = FeatureScale.fitted(train.bags, clip=clip) if "slide" in settings.modalities else None
     inputs = Inputs(profile, tiles, alterations, None, None, None)
     if regulated is None or not settings.regulation.freeze:
-        return inputs, regulated
+        return inputs, regulated, panels
     z = run_frozen(regulated.network, inputs.profiles(train)[train.has(EXPRESSION)])
     sd = z.std(axis=0)
     sd = np.where(sd > _FLAT, sd, np.inf).astype(np.float32)
-    return dataclasses.replace(inputs, frozen=regulated.network, z_mean=z.mean(axis=0), z_sd=sd), regulated
+    return dataclasses.replace(inputs, frozen=regulated.network, z_mean=z.mean(axis=0), z_sd=sd), regulated, panels
 
 
 def make_network(
-    settings: PathGptomicSettings, inputs: Inputs, regulated: Regulated | None, context: Context, *, train: Patients
+    settings: PathGptomicSettings,
+    inputs: Inputs,
+    regulated: Regulated | None,
+    context: Context,
+    *,
+    train: Patients,
+    panel: Panel,
 ) -> PathGptomic:
     """Stage 2's network with fresh weights; a regulated encoder that may be tuned is copied into it."""
     genomic = None
     if inputs.profile is not None and inputs.frozen is None:
-        genomic = copy.deepcopy(regulated.network) if regulated else fresh_genomic(inputs.profile, settings, context)
-        genomic.to("cpu").calibrate(torch.from_numpy(inputs.profiles(train)[train.has(EXPRESSION)]))
+        values, profile = inputs.profiles(train)[train.has(EXPRESSION)], inputs.profile
+        if panel.gene is not None:
+            values, profile = values[:, panel.gene], profile.only({profile.genes[column] for column in panel.gene})
+        genomic = copy.deepcopy(regulated.network) if regulated else fresh_genomic(profile, settings, context)
+        genomic.to("cpu").calibrate(torch.from_numpy(values))
     torch.manual_seed(derive_seed(context.seed, *context.names, "weights"))
-    return build_network(settings, inputs, genomic, n_features=len(train.feature_names)).to(context.device)
+    shape = {"n_features": len(train.feature_names), "panel": panel}
+    return build_network(settings, inputs, genomic, **shape).to(context.device)
 
 
 def build_network(
-    settings: PathGptomicSettings, inputs: Inputs, genomic: Genomic | None, *, n_features: int
+    settings: PathGptomicSettings, inputs: Inputs, genomic: Genomic | None, *, n_features: int, panel: Panel
 ) -> PathGptomic:
     """Network of the sizes that `inputs` gives."""
     return PathGptomic(
@@ -186,6 +207,7 @@ def build_network(
         z_width=inputs.z_width if genomic is None else settings.regulation.hidden,
         n_features=n_features,
         n_alterations=0 if inputs.alterations is None else len(inputs.alterations.names),
+        panel=panel,
     )
 
 
@@ -234,28 +256,6 @@ def train_member(
     )
 
 
-def fit_baselines(network: PathGptomic, sources: Sequence[BatchSource], settings: PathGptomicSettings) -> Baselines:
-    """Baseline hazard of each kind of risk (see `kinds_of`) over the outer training part."""
-    outputs = [outputs_of(network, source, settings.training) for source in sources]
-    values = {name: torch.cat([part[name] for part in outputs]).cpu().numpy() for name in outputs[0]}
-    time = np.concatenate([source.time_days.numpy() for source in sources])
-    event = np.concatenate([source.event.numpy() for source in sources])
-    has = {f"has_{name}": np.concatenate([s.vectors[f"has_{name}"].numpy() > 0 for s in sources]) for name in BRANCHES}
-    found = {}
-    for kind, who in kinds_of(values, has).items():
-        if (event[who] > 0).any():
-            found[kind] = Baseline.fitted(time[who], event[who], values[kind][who])
-    return found
-
-
-def kinds_of(outputs: Mapping[str, np.ndarray], has: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Who (patient,) can have each kind of risk: those with both modalities the fused one, and so on."""
-    if "fused" not in outputs:
-        return {"risk": np.ones(len(outputs["risk"]), dtype=bool)}
-    gene, slide = has["has_gene"], has["has_slide"]
-    return {"fused": gene & slide, "gene": gene, "slide": slide}
-
-
 def mean_history(histories: Sequence[Sequence[Mapping]]) -> list[dict]:
     """Mean of the members' curves, row by row of (epoch, part, quantity)."""
     collected: dict[tuple, list[float]] = {}
@@ -300,7 +300,7 @@ class FittedPathGptomic:
         for network, baselines in zip(self.networks, self.baselines, strict=True):
             outputs = outputs_of(network, source, self.settings.training)
             values = {name: tensor.cpu().numpy() for name, tensor in outputs.items()}
-            parts.append(_member_prediction(values, has, baselines, horizons_days))
+            parts.append(member_prediction(values, has, baselines, horizons_days))
         mean = {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
         more = {name: values for name, values in mean.items() if name not in ("risk", "survival")}
         return Prediction(mean["risk"], mean["survival"], more | self._proportions(patients))
@@ -342,27 +342,6 @@ class FittedPathGptomic:
         return arrays, meta
 
 
-def _member_prediction(
-    values: Mapping[str, np.ndarray],
-    has: Mapping[str, np.ndarray],
-    baselines: Baselines,
-    horizons_days: Sequence[float],
-) -> dict[str, np.ndarray]:
-    """Risk and survival per patient, from the fused risk where both modalities are there."""
-    n = len(values["risk"])
-    out = {"risk": np.full(n, np.nan), "survival": np.full((n, len(horizons_days)), np.nan)}
-    kinds = kinds_of(values, has)
-    for kind in sorted(kinds, key=("slide", "gene", "fused", "risk").index):  # later ones go first in rank
-        who, baseline = kinds[kind], baselines.get(kind)
-        if baseline is None:
-            continue
-        out["risk"][who] = values[kind][who] - baseline.centre
-        out["survival"][who] = baseline.survival(values[kind][who], horizons_days)
-        if kind in BRANCHES:
-            out[f"risk_{kind}"] = np.where(who, values[kind] - baseline.centre, np.nan)
-    return out
-
-
 def restore(tensors: Mapping[str, np.ndarray], meta: Mapping) -> FittedPathGptomic:
     """Inverse of `FittedPathGptomic.state`."""
     settings = settings_from(meta["settings"])
@@ -379,7 +358,9 @@ def restore(tensors: Mapping[str, np.ndarray], meta: Mapping) -> FittedPathGptom
         genomic = None
         if inputs.profile is not None and inputs.frozen is None:
             genomic = load_genomic(f"{prefix}.genomic", tensors, settings, staged=regulated is not None)
-        network = build_network(settings, inputs, genomic, n_features=meta["n_features"])
+        columns = {name: tensors.get(f"{prefix}.{name}_columns") for name in ("gene", "alterations")}
+        shape = {"n_features": meta["n_features"], "panel": Panel(**columns)}
+        network = build_network(settings, inputs, genomic, **shape)
         networks.append(load_module(prefix, network, tensors))
         baselines.append({kind: _curve(tensors, f"curve{member}.{kind}.", own) for kind, own in kinds.items()})
     return FittedPathGptomic(settings, inputs, tuple(networks), tuple(baselines), regulated, meta["n_features"], ())

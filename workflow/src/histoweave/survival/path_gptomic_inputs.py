@@ -237,14 +237,6 @@ def wants_stage_one(settings: RegulationSettings, context: Context) -> bool:
     return settings.use != "never" and context.cells is not None
 
 
-def split_again(event: np.ndarray, n_validation: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of another training and inner validation part, the latter of `n_validation` patients, balanced on events."""
-    order = np.lexsort((rng.random(len(event)), event))
-    validation = np.zeros(len(event), dtype=bool)
-    validation[order[np.linspace(0, len(event) - 1, n_validation).round().astype(int)]] = True
-    return np.flatnonzero(~validation), np.flatnonzero(validation)
-
-
 def state_of_module(prefix: str, module: nn.Module) -> dict[str, np.ndarray]:
     """Weights of `module` as arrays named ``prefix.name``."""
     return {f"{prefix}.{name}": value.detach().cpu().numpy() for name, value in module.state_dict().items()}

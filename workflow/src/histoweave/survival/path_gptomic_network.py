@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,12 +30,21 @@ class NetworkSettings:
     feature_clip_sd: float
 
 
+@dataclass(frozen=True)
+class Panel:
+    """The columns of the shared inputs that one member sees, chosen on its own training part; None = all."""
+
+    gene: np.ndarray | None = None
+    alterations: np.ndarray | None = None
+
+
 class PathGptomic(nn.Module):
     """Both branches, their heads and the fusion; called with a Batch.
 
     genomic : gene encoder with MLP_A, or None where z is given; z_width : length of z
     fusion : one of `FUSIONS`; rule : of balance, decides which losses reach the branches
     n_features : of a tile; n_alterations : copy numbers and mutations, 0 = none
+    panel : the columns of these and of the genes that this network sees
     """
 
     streams = True  # long bags are pooled piece by piece
@@ -50,12 +60,16 @@ class PathGptomic(nn.Module):
         z_width: int,
         n_features: int,
         n_alterations: int,
+        panel: Panel,
     ) -> None:
         super().__init__()
         hidden, dropout = settings.hidden, settings.dropout
         self.modalities = modalities
         self.rule = rule
         if "gene" in self.modalities:
+            for name, columns in (("gene", panel.gene), ("alterations", panel.alterations)):
+                self.register_buffer(f"{name}_columns", None if columns is None else torch.as_tensor(columns).long())
+            n_alterations = n_alterations if panel.alterations is None else len(panel.alterations)
             self.genomic = genomic or nn.Identity()
             snn = SelfNormalising(n_alterations, hidden, layers=2, dropout=dropout) if n_alterations else None
             self.alterations = snn
@@ -79,10 +93,15 @@ class PathGptomic(nn.Module):
 
     def gene_vector(self, batch: Batch) -> Tensor:
         """G_k = MLP_B([G1, G2]) (patient, hidden)."""
-        parts = [self.genomic(batch.vectors["gene"])]
+        parts = [self.genomic(self._seen(batch, "gene"))]
         if self.alterations is not None:
-            parts.insert(0, self.alterations(batch.vectors["alterations"]))
+            parts.insert(0, self.alterations(self._seen(batch, "alterations")))
         return self.mlp_b(torch.cat(parts, dim=1))
+
+    def _seen(self, batch: Batch, name: str) -> Tensor:
+        """The columns of a vector that this network sees."""
+        columns, values = getattr(self, f"{name}_columns"), batch.vectors[name]
+        return values if columns is None else values[:, columns]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return named (patient,) outputs: ``risk``, and for two modalities the parts that it comes from."""
