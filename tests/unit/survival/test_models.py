@@ -46,7 +46,7 @@ CASES = {
     "rsf_rna": (rsf_rna.RsfSettings(0, 10.0, 60, 8, "all"), 0.58),
     "survpath": (survpath.SurvpathSettings(16, 8, 0.1, 5.0, 5.0, "efron", training(learning_rate=0.003)), 0.58),
     "transmil_wsi": (
-        transmil_wsi.TransmilSettings(8, 2, 4, 0.1, 5.0, "efron", training(epochs=8, learning_rate=0.003)),
+        transmil_wsi.TransmilSettings(8, 2, 4, 0.1, 5.0, "efron", training(epochs=4, learning_rate=0.006)),
         0.58,
     ),
     "late_fusion": (
