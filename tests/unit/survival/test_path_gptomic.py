@@ -13,6 +13,7 @@ from histoweave.survival.attribution import integrated_gradients
 from histoweave.survival.concordance import concordance
 from histoweave.survival.gene_encoders import EncoderSettings, ScgptSettings
 from histoweave.survival.interface import Cells, Context, Patients
+from histoweave.survival.losses import cox_loss
 from histoweave.survival.modulation import RULES, BalanceSettings
 from histoweave.survival.path_gptomic_network import NetworkSettings
 from histoweave.survival.regulation import RegulationSettings
@@ -154,47 +155,51 @@ def test_z_scores_are_taken_as_they_are(cohort):
 # --- balance reaches what it should
 
 
-def grown(cohort, rule):
-    """Network and gradients of one whole batch under `rule`."""
-    own = settings(balance={"rule": rule}, network={"dropout": 0.0})
+def grown(cohort, rule, fusion="concat", rows=range(50)):
+    """Network and outputs of one batch of `rows` under `rule`."""
+    own = settings(fusion=fusion, balance={"rule": rule}, network={"dropout": 0.0})
     train = cohort.subset(range(50))
     inputs, regulated, (panel,) = path_gptomic.fit_inputs([train], own, context())
     network = path_gptomic.make_network(own, inputs, regulated, context(), train=train, panel=panel)
     source = inputs.source(train, device="cpu")
-    batch = source.batch(range(50))
+    batch = source.batch(rows)
     return network, network(batch), batch
 
 
-def gradients(loss, weights):
-    found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
-    return [0.0 if g is None else float(g.abs().sum()) for g in found]
+def gradient(loss, weights):
+    found = torch.autograd.grad(loss, list(weights), retain_graph=True, allow_unused=True)
+    return sum(0.0 if g is None else float(g.abs().sum()) for g in found)
 
 
+@pytest.mark.parametrize("fusion", ["kronecker", "gated"])
 @pytest.mark.parametrize("rule", ["none", "ogm_cox_geo", "relearn"])
-def test_own_heads_do_not_reach_the_branches(cohort, rule):
-    network, outputs, batch = grown(cohort, rule)
+def test_heads_beside_the_fusion_do_not_reach_the_branches(cohort, rule, fusion):
+    network, outputs, batch = grown(cohort, rule, fusion)
     own = path_gptomic.own_losses(outputs, batch, ties="efron")
-    assert max(gradients(own, list(network.mlp_b.parameters()))) == 0
-    assert max(gradients(own, list(network.gene_head.parameters()))) > 0
+    assert gradient(own, network.mlp_b.parameters()) == 0
+    assert gradient(own, network.head("gene").parameters()) > 0
 
 
-def test_detached_fusion_leaves_the_branches_to_their_own_losses(cohort):
-    network, outputs, batch = grown(cohort, "dgl")
+@pytest.mark.parametrize("fusion", ["concat", "kronecker"])
+def test_detached_fusion_leaves_the_branches_to_their_own_losses(cohort, fusion):
+    network, outputs, batch = grown(cohort, "dgl", fusion)
     fused = path_gptomic.fused_loss(outputs, batch, ties="efron")
-    assert max(gradients(fused, list(network.pooling.parameters()))) == 0
+    assert gradient(fused, network.pooling.parameters()) == 0
     own = path_gptomic.own_losses(outputs, batch, ties="efron")
-    assert max(gradients(own, list(network.pooling.parameters()))) > 0
+    assert gradient(own, network.pooling.parameters()) > 0
 
 
-def test_a_linear_fusion_is_the_sum_of_its_branches(cohort):
+def test_a_linear_fusion_is_the_sum_of_the_branches_own_risks(cohort):
     _, outputs, _ = grown(cohort, "none")
-    torch.testing.assert_close(outputs["fused"], outputs["gene_logit"] + outputs["slide_logit"])
+    torch.testing.assert_close(outputs["fused"], outputs["gene"] + outputs["slide"])
 
 
-def test_every_weight_belongs_to_one_branch_or_the_fusion(cohort):
-    network, _, _ = grown(cohort, "none")
+@pytest.mark.parametrize("fusion", ["concat", "gated"])
+def test_every_weight_belongs_to_one_branch_or_the_fusion(cohort, fusion):
+    network, _, _ = grown(cohort, "none", fusion)
     owned = [id(w) for weights in network.branches().values() for w in weights]
-    assert len(owned) == len(set(owned)) == len(list(network.parameters()))
+    fused = [] if fusion == "concat" else [id(w) for w in network.fusion.parameters()]
+    assert len(owned + fused) == len({*owned, *fused}) == len(list(network.parameters()))
 
 
 # --- missing modalities
@@ -208,6 +213,29 @@ def test_patients_with_one_modality_are_trained_on_and_predicted(cohort):
     assert np.isnan(found.more["risk_gene"][1::5]).all()
     np.testing.assert_array_equal(found.risk[::5], found.more["risk_gene"][::5])
     np.testing.assert_array_equal(found.risk[1::5], found.more["risk_slide"][1::5])
+
+
+def test_patients_with_one_modality_are_a_stratum_of_their_own(cohort):
+    only_slide, only_gene, both = (np.arange(start, 50, 3) for start in range(3))
+    partial = without(without(cohort, "gene", only_slide), "slide", only_gene)
+    _, outputs, batch = grown(partial, "none")
+    found = path_gptomic.fused_loss(outputs, batch, ties="efron")
+    wanted = 0.0
+    for rows, kind in ((only_slide, "slide"), (only_gene, "gene"), (both, "fused")):
+        own = cox_loss(outputs[kind][rows], batch.time_days[rows], batch.event[rows], ties="efron")
+        wanted += own.item() * float(batch.event[rows].sum())
+    assert found.item() == pytest.approx(wanted / float(batch.event.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["concat", "kronecker"])
+@pytest.mark.parametrize("missing", ["gene", "slide"])
+def test_patients_with_one_modality_teach_its_branch_alone(cohort, missing, fusion):
+    network, outputs, batch = grown(without(cohort, missing, range(20)), "none", fusion, rows=range(20))
+    loss = path_gptomic.fused_loss(outputs, batch, ties="efron")
+    branches = network.branches()
+    present = "slide" if missing == "gene" else "gene"
+    assert gradient(loss, branches[present]) > 0
+    assert gradient(loss, branches[missing]) == 0
 
 
 def test_a_missing_modality_changes_nothing_for_the_others(cohort):
@@ -379,5 +407,5 @@ def test_it_is_explained_by_its_genes_also_through_a_frozen_encoder(cohort, cell
         with torch.no_grad():
             ours, theirs = explained(source.batch(batch))["risk"], network.eval()(plain.batch(batch))["risk"]
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
-    made = integrated_gradients(networks[0], source.batch([0]), inputs=["gene"], steps=64)
+    made = integrated_gradients(networks[0], source.batch([0]), inputs=["gene"], steps=512)
     assert abs(made.gap) < 0.05 * np.abs(made.vectors["gene"]).sum()

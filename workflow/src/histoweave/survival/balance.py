@@ -118,7 +118,7 @@ class StepScaling:
         self.steps += 1
         settings = self.modulator.settings
         both = (targets.vectors["has_gene"] * targets.vectors["has_slide"]) > 0
-        parts = (outputs["gene_logit"], outputs["slide_logit"], targets.time_days, targets.event)
+        parts = (outputs["gene"], outputs["slide"], targets.time_days, targets.event)
         factors = self.modulator.update(*(part[both] for part in parts))
         if epoch < settings.first_epoch or (settings.last_epoch and epoch > settings.last_epoch):
             factors = (1.0, 1.0)

@@ -57,6 +57,10 @@ class Concat(nn.Module):
         """Return (patient,) from two (patient, hidden)."""
         return (self.gene(gene) + self.slide(slide))[:, 0]
 
+    def parts(self) -> dict[str, nn.Linear]:
+        """W_G and W_P by the name of their branch."""
+        return {"gene": self.gene, "slide": self.slide}
+
 
 class Gated(nn.Module):
     """Each vector is gated by both, reduced, then joined: theta = w . [gate_G * h_G, gate_P * h_P]."""

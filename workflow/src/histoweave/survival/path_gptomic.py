@@ -9,7 +9,7 @@ Source: Wang et al., ISBI 2024, doi:10.1109/ISBI56570.2024.10635171, arXiv:2403.
 | G_k        | `gene`            | (patient, hidden) | MLP_B([G1, z])                                       |
 | P_k        | `slide`           | (patient, hidden) | attention pooling of the patient's tiles             |
 | theta_k    | `fused`, `risk`   | (patient,)        | log hazard ratio, eq. 1                              |
-| theta^u_k  | `gene_logit`, ... | (patient,)        | a branch's part of theta                             |
+| theta^u_k  | `gene`, `slide`   | (patient,)        | a branch's part of theta: its own risk               |
 
 Deviations: the gene encoder may be the pipeline's own gene graphs instead of scGPT, with genes that they lack beside
 it as plain values (the graphs know some hundred of a cohort's prognostic genes at best); where stage 1 does not run,
@@ -17,9 +17,10 @@ MLP_A is one linear layer (three fresh ones over-fit a few hundred patients), an
 the training part (exome tables have thousands of columns); an ensemble's members each stop on another inner
 validation part, and a panel by outcome is each member's own, or it would have seen the patients that stop the
 training; patients are bags of tiles, pooled by gated attention, instead of regions through T2T-ViT; eq. 2 is divided
-by the number of events; tied times by Breslow or Efron; balance as in `modulation`. Each branch has a linear head of
-its own, trained on its vector without touching the branch (unless the balance rule says so): it gives the risk of a
-patient with one modality, and the monitor.
+by the number of events; tied times by Breslow or Efron; balance as in `modulation`. The risk of a patient with one
+modality, and the monitor, is theta^u, the branch's part of eq. 1; such patients join the likelihood as strata of their
+own. Fusions that are not linear have no such parts: there each branch has a linear head, trained beside the fusion on
+its vector without touching the branch (unless the balance rule says so).
 """
 
 import copy
@@ -237,6 +238,9 @@ def train_member(
     def weighted(outputs: Mapping[str, Tensor], targets: Batch) -> Tensor:
         return weight * own(outputs, targets)
 
+    def both(outputs: Mapping[str, Tensor], targets: Batch) -> Tensor:
+        return fused(outputs, targets) + weighted(outputs, targets)
+
     hooks = balancing(
         network,
         network.branches(),
@@ -249,7 +253,8 @@ def train_member(
         network,
         train,
         validation,
-        loss=lambda outputs, targets: fused(outputs, targets) + weighted(outputs, targets),
+        loss=both if network.own_losses_train else fused,
+        judge=fused,
         settings=settings.training,
         context=context,
         **vars(hooks),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from histoweave.survival.bags import AttentionPooling, Batch, GatedAttention
-from histoweave.survival.fusion import SelfNormalising, make_fusion, mlp
+from histoweave.survival.fusion import Concat, SelfNormalising, make_fusion, mlp
 from histoweave.survival.losses import cox_loss
 
 OWN_LOSS_TRAINS_BRANCH = ("dgl", "mmpareto")
@@ -74,22 +74,31 @@ class PathGptomic(nn.Module):
             snn = SelfNormalising(n_alterations, hidden, layers=2, dropout=dropout) if n_alterations else None
             self.alterations = snn
             self.mlp_b = mlp(z_width + hidden * bool(snn), hidden, layers=settings.layers, dropout=dropout)
-            self.gene_head = nn.Linear(hidden, 1, bias=False)
         if "slide" in self.modalities:
             encode = nn.Sequential(nn.Linear(n_features, hidden), nn.ReLU(), nn.Dropout(dropout))
             attention = GatedAttention(hidden, settings.attention, dropout=dropout)
             self.pooling = AttentionPooling(encode, attention)
-            self.slide_head = nn.Linear(hidden, 1, bias=False)
-        if len(self.modalities) > 1:
-            self.fusion = make_fusion(fusion, hidden, dropout=dropout)
+        self.fusion = make_fusion(fusion, hidden, dropout=dropout) if len(modalities) > 1 else None
+        self.additive = isinstance(self.fusion, Concat)
+        own = () if self.additive else modalities
+        self.heads = nn.ModuleDict({name: nn.Linear(hidden, 1, bias=False) for name in own})
+
+    @property
+    def own_losses_train(self) -> bool:
+        """Whether the branches' own losses have something to teach: heads beside the fusion, or the branches."""
+        return not self.additive or self.rule in OWN_LOSS_TRAINS_BRANCH
 
     def branches(self) -> dict[str, list[nn.Parameter]]:
-        """Weights of each branch, with its own head and its part of a linear fusion."""
+        """Weights of each branch with its head, which is its part of a linear fusion."""
         parts = {
-            "gene": [self.genomic, self.alterations, self.mlp_b, self.gene_head, getattr(self.fusion, "gene", None)],
-            "slide": [self.pooling, self.slide_head, getattr(self.fusion, "slide", None)],
+            "gene": [self.genomic, self.alterations, self.mlp_b, self.head("gene")],
+            "slide": [self.pooling, self.head("slide")],
         }
         return {name: [w for part in own if part is not None for w in part.parameters()] for name, own in parts.items()}
+
+    def head(self, name: str) -> nn.Linear:
+        """W_G or W_P of a linear fusion (eq. 1), otherwise the branch's own head."""
+        return self.fusion.parts()[name] if self.additive else self.heads[name]
 
     def gene_vector(self, batch: Batch) -> Tensor:
         """G_k = MLP_B([G1, G2]) (patient, hidden)."""
@@ -104,42 +113,40 @@ class PathGptomic(nn.Module):
         return values if columns is None else values[:, columns]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Return named (patient,) outputs: ``risk``, and for two modalities the parts that it comes from."""
+        """Return named (patient,) outputs: ``risk``, and for two modalities ``fused`` and each branch's own risk."""
         vectors = {}
         if "gene" in self.modalities:
             vectors["gene"] = self.gene_vector(batch)
         if "slide" in self.modalities:
             vectors["slide"], attention = self.pooling(batch.tiles, batch.mask)
-        if len(vectors) == 1:
-            ((name, vector),) = vectors.items()
-            return {"risk": self._head(name)(vector)[:, 0]}
-        gene, slide = vectors["gene"], vectors["slide"]
-        own = {name: v if self.rule in OWN_LOSS_TRAINS_BRANCH else v.detach() for name, v in vectors.items()}
-        single = {name: self._head(name)(own[name])[:, 0] for name in vectors}
-        joint = (gene.detach(), slide.detach()) if self.rule == "dgl" else (gene, slide)
-        fused = self.fusion(*joint)  # eq. 1
+        alone = {name: self.head(name)(vector)[:, 0] for name, vector in vectors.items()}
+        if self.fusion is None:
+            (risk,) = alone.values()
+            return {"risk": risk}
+        own = alone
+        if self.rule not in OWN_LOSS_TRAINS_BRANCH and not self.additive:
+            own = {name: self.head(name)(vector.detach())[:, 0] for name, vector in vectors.items()}
+        joint = {name: v.detach() if self.rule == "dgl" else v for name, v in vectors.items()}
+        fused = self.fusion(**joint)  # eq. 1
         has_gene, has_slide = batch.vectors["has_gene"] > 0, batch.mask.any(dim=1)
-        risk = torch.where(has_gene & has_slide, fused, torch.where(has_gene, single["gene"], single["slide"]))
-        logits = self._logits(gene, slide, single)
-        return {"risk": risk, "fused": fused, **single, **logits}
-
-    def _head(self, name: str) -> nn.Linear:
-        return self.gene_head if name == "gene" else self.slide_head
-
-    def _logits(self, gene: Tensor, slide: Tensor, single: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """theta^u: the branch's part of a linear fusion, or its own head's risk where the fusion is not linear."""  # noqa: D403
-        linear = isinstance(getattr(self.fusion, "gene", None), nn.Linear)
-        parts = (self.fusion.gene(gene), self.fusion.slide(slide)) if linear else (None, None)
-        named = zip(("gene", "slide"), parts, strict=True)
-        return {f"{name}_logit": (single[name] if part is None else part[:, 0]).detach() for name, part in named}
+        risk = torch.where(has_gene & has_slide, fused, torch.where(has_gene, alone["gene"], alone["slide"]))
+        return {"risk": risk, "fused": fused, **own}
 
 
 def fused_loss(outputs: Mapping[str, Tensor], targets: Batch, *, ties: str) -> Tensor:
-    """Eq. 2 per event: Cox loss of the fused risk over patients with both modalities (of the risk, with one)."""
+    """Eq. 2 per event, stratified: patients with both modalities, with slides alone and with genes alone.
+
+    Risks of different kinds are not compared; who has both modalities teaches both branches, who has one its own.
+    """
     if "fused" not in outputs:
         return cox_loss(outputs["risk"], targets.time_days, targets.event, ties=ties)
-    both = (targets.vectors["has_gene"] * targets.vectors["has_slide"]) > 0
-    return cox_loss(outputs["fused"][both], targets.time_days[both], targets.event[both], ties=ties)
+    stratum = targets.vectors["has_gene"] + 2 * targets.vectors["has_slide"]
+    total, events = outputs["risk"].sum() * 0.0, targets.event.sum().clamp_min(1)
+    for kind in stratum.unique():
+        who = stratum == kind
+        loss = cox_loss(outputs["risk"][who], targets.time_days[who], targets.event[who], ties=ties)
+        total = total + loss * (targets.event[who].sum() / events)
+    return total
 
 
 def own_losses(outputs: Mapping[str, Tensor], targets: Batch, *, ties: str) -> Tensor:
