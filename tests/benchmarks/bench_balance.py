@@ -1,7 +1,7 @@
 """Does balancing help the weaker branch? The demo cohort, its slides replaced by tiles that tell the outcome loudly.
 
 The slide branch is made dominant (tiles carry the planted risk with little noise); RNA is as simulated. For every rule
-the c-index of the RNA branch's own head on the test folds, less that of `none`, paired over seeds.
+the c-index of the RNA branch's own risk on the test folds, less that of `none`, paired over seeds.
 
 Usage: PYTHONPATH=workflow/src OMP_NUM_THREADS=1 python tests/benchmarks/bench_balance.py [seeds]
 """
