@@ -48,6 +48,19 @@ def test_models_without_epochs_have_no_curve():
     assert {tuple(line.get_ydata()) for line in figure.axes[0].lines} == {(1.0, 1.0, 1.0)}
 
 
+def test_balance_is_drawn_for_models_that_watch_two_branches():
+    columns = ["repeat", "fold", "epoch", "part", "quantity", "value"]
+    names = ("c_index", "c_index_gene", "c_index_slide", "loss")
+    both = pd.DataFrame([(0, 0, e, "validation", name, 0.6) for name in names for e in (1, 2)], columns=columns)
+    one = both[both["quantity"].isin(["c_index", "loss"])]
+    figure = choices.balanced(
+        {"training/both": both, "training/one": one, "training/cox": None}, ("one", "both", "cox")
+    )
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["both"]
+    with pytest.raises(CannotDrawError, match="two modalities"):
+        choices.balanced({"training/one": one}, ("one",))
+
+
 def test_calibration_without_an_estimate_is_not_drawn():
     table = pd.DataFrame({"model": ["a"], "horizon_days": [1.0], "predicted": [np.nan], "observed": [np.nan]})
     with pytest.raises(CannotDrawError, match="calibration could be estimated"):

@@ -146,6 +146,12 @@ def test_members_are_different_networks_and_their_mean_is_the_risk(cohort):
     np.testing.assert_allclose(both.risk, (alone[0].risk + alone[1].risk) / 2)
 
 
+def test_the_mean_curve_ends_where_the_first_member_does():
+    rows = [{"epoch": e, "part": "train", "quantity": "loss", "value": float(e)} for e in (1, 2, 3)]
+    found = path_gptomic.mean_history([rows, [row | {"value": 9.0} for row in rows[:2]]])
+    assert [(row["epoch"], row["value"]) for row in found] == [(1, 5.0), (2, 5.5)]
+
+
 def test_z_scores_are_taken_as_they_are(cohort):
     z = (cohort.expression - cohort.expression.mean(0)) / cohort.expression.std(0)
     fitted = fit(replace(cohort, expression=z, expression_scale="zscore"))

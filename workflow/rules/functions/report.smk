@@ -39,6 +39,7 @@ FIGURES = {
     "reconstruction": "Performance",
     "cell_types": "Performance",
     "training": "Performance",
+    "balance": "Performance",
     "gene_map": "Gene graph",
     "gene_training": "Gene graph",
     "gene_quality": "Gene graph",

@@ -58,6 +58,7 @@ def draw_all(
         "reconstruction": lambda: choices.reconstructed(tables),
         "cell_types": lambda: cell_type_shares(need(tables, "cell_types")),
         "training": lambda: choices.learning(tables, models),
+        "balance": lambda: choices.balanced(tables, models),
         "gene_map": lambda: gene_map(need(tables, "modules"), most=settings.modules_shown),
         "gene_training": lambda: genes.gene_training(need(tables, "gene_training")),
         "gene_quality": lambda: choices.gene_quality(tables),

@@ -15,7 +15,7 @@ from histoweave.plots.forest import forest
 from histoweave.plots.heatmap import slide_heatmap
 from histoweave.plots.kaplan_meier import kaplan_meier
 from histoweave.plots.splits import fold_roles
-from histoweave.plots.training import training_curves
+from histoweave.plots.training import BRANCHES, COEFFICIENTS, RATIO, balance_curves, training_curves
 
 Tables = Mapping[str, pd.DataFrame | None]
 
@@ -176,6 +176,22 @@ def learning(tables: Tables, models: tuple[str, ...]) -> Figure:
         msg = "Not drawn: no model of this run is trained in epochs."
         raise CannotDrawError(msg)
     return training_curves(curves, quantity="loss")
+
+
+def balanced(tables: Tables, models: tuple[str, ...]) -> Figure:
+    """Both branches by epoch of every model that joins two modalities and watches them."""
+    found = []
+    for model in models:
+        table = tables.get(f"training/{model}")
+        if table is None or not set(BRANCHES) <= set(table["quantity"]):
+            continue
+        watched = (table["part"] == "validation") & table["quantity"].isin(list(BRANCHES))
+        modulated = (table["part"] == "train") & table["quantity"].isin([*COEFFICIENTS, RATIO])
+        found.append(table[watched | modulated].assign(model=model))
+    if not found:
+        msg = "Not drawn: no model of this run trains a branch for each of two modalities."
+        raise CannotDrawError(msg)
+    return balance_curves(pd.concat(found))
 
 
 def inputs_of(tables: Tables, model: str) -> Figure:

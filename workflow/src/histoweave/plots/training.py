@@ -1,10 +1,25 @@
-"""Training curves: did the networks learn, and when were they stopped."""
+"""Training curves: did the networks learn, when were they stopped, and which of two branches was ahead."""
 
+from collections.abc import Callable
+
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from histoweave.plots.panels import panels
-from histoweave.plots.style import colour, dashes, describe, figure_of
+from histoweave.plots.style import colour, dashes, describe, figure_of, wrapped
+
+BRANCHES = {"c_index": "both", "c_index_gene": "gene", "c_index_slide": "slide"}
+"""Quantity of the validation part -> the risk that it belongs to."""
+COEFFICIENTS = {"coefficient_gene": "gene", "coefficient_slide": "slide"}
+RATIO = "log_rho"
+_ROWS = (
+    (BRANCHES, "c-index\n(validation part)", 0.5),
+    (COEFFICIENTS, "factor on the\nbranch's step", 1.0),
+    ({RATIO: "rho"}, "rho, gene\nover slide", 1.0),
+)
+_PLACE = {"both": 6, "gene": 0, "slide": 1, "rho": 3}  # of the series' colour
 
 
 @figure_of
@@ -20,11 +35,8 @@ def training_curves(curves: pd.DataFrame, *, quantity: str) -> Figure:
     for model, axes in grid:
         for number, part in enumerate(parts):
             rows = curves[(curves["model"] == model) & (curves["part"] == part)]
-            for _, fold in rows.groupby(["repeat", "fold"]):
-                axes.plot(fold["epoch"], fold["value"], color=colour(number), linewidth=0.5, alpha=0.5)
-            mean = rows.groupby("epoch")["value"].mean()
             label = part if axes is figure.axes[0] else None
-            axes.plot(mean.index, mean, color=colour(number), linestyle=dashes(number), linewidth=2, label=label)
+            _fold_lines(axes, rows, series=number, style=number, label=label)
     figure.supxlabel("epoch", fontsize=9)
     figure.supylabel(quantity.replace("_", " "), fontsize=9)
     figure.legend(loc="outside upper left", ncols=len(parts))
@@ -32,3 +44,66 @@ def training_curves(curves: pd.DataFrame, *, quantity: str) -> Figure:
         f"{model}: {rows['epoch'].max()} epochs at most" for model, rows in curves.groupby("model", sort=False)
     )
     return describe(figure, f"Training curves of {quantity} by epoch, one thin line per fold. {said}.")
+
+
+@figure_of
+def balance_curves(curves: pd.DataFrame) -> Figure:
+    """Both branches by epoch, a column per model: c-indices, and where steps are scaled, their factors and rho.
+
+    curves : as in `training_curves`, with the quantities `BRANCHES`, and perhaps `COEFFICIENTS` and `RATIO`
+    """
+    models = list(dict.fromkeys(curves["model"]))
+    present = set(curves["quantity"])
+    rows = [row for row in _ROWS if present & set(row[0])]
+    size = (max(4.2, 1.2 + 2.2 * len(models)), 1.7 * len(rows) + 0.7)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(rows), len(models), sharex=True, sharey="row", squeeze=False)
+    labelled: set[str] = set()
+    for down, (series, title, level) in enumerate(rows):
+        grid[down, 0].set_ylabel(title, fontsize=9)
+        for axes, model in zip(grid[down], models, strict=True):
+            axes.axhline(level, color="black", linewidth=0.6, linestyle=":")
+            for quantity, name in series.items():
+                part = curves[(curves["model"] == model) & (curves["quantity"] == quantity)]
+                if not len(part):
+                    continue
+                label = name if name in BRANCHES.values() and name not in labelled else None
+                labelled |= {name}
+                shown = np.exp if quantity == RATIO else None
+                if shown:
+                    axes.set_yscale("log")
+                look = {"series": _PLACE[name], "style": list(_PLACE).index(name), "label": label}
+                _fold_lines(axes, part, **look, shown=shown)
+    for axes, model in zip(grid[0], models, strict=True):
+        axes.set_title(wrapped(model, 26), fontsize=9)
+    figure.supxlabel("epoch", fontsize=9)
+    figure.legend(loc="outside upper left", ncols=len(BRANCHES))
+    said = "; ".join(_best(model, rows) for model, rows in curves.groupby("model", sort=False))
+    return describe(figure, f"Branches of models with two modalities, by epoch of training. {said}.")
+
+
+def _fold_lines(
+    axes: Axes, rows: pd.DataFrame, *, series: int, style: int, label: str | None, shown: Callable | None = None
+) -> None:
+    """Thin lines for folds, and their mean up to the epoch that all of them reach: beyond it, folds drop out.
+
+    shown : what is drawn of each value and of the mean, such as the exponential of logarithms
+    """
+    table = rows.pivot_table(index="epoch", columns=["repeat", "fold"], values="value")
+    mean = table.dropna().mean(axis=1)
+    if shown is not None:
+        table, mean = shown(table), shown(mean)
+    for fold in table:
+        line = table[fold].dropna()
+        axes.plot(line.index, line, color=colour(series), linewidth=0.5, alpha=0.5)
+    axes.plot(mean.index, mean, color=colour(series), linestyle=dashes(style), linewidth=2, label=label)
+
+
+def _best(model: str, rows: pd.DataFrame) -> str:
+    """The highest mean c-index of each branch, in words."""
+    found = []
+    for quantity, name in BRANCHES.items():
+        values = rows[rows["quantity"] == quantity].groupby("epoch")["value"].mean()
+        if len(values):
+            found.append(f"{name} {values.max():.2f}")
+    return f"{model}: highest mean c-index {', '.join(found)}"

@@ -279,7 +279,7 @@ def robustness_section(run: Run) -> Section:
     else:
         blocks.append(run.absent("audits"))
     blocks.append(_rows(run, "fold_metrics", _folds))
-    return Section("robustness", "Robustness", [*blocks, *run.named("training")])
+    return Section("robustness", "Robustness", [*blocks, *run.named("training"), *run.named("balance")])
 
 
 def _folds(run: Run) -> Table:

@@ -262,12 +262,13 @@ def train_member(
 
 
 def mean_history(histories: Sequence[Sequence[Mapping]]) -> list[dict]:
-    """Mean of the members' curves, row by row of (epoch, part, quantity)."""
+    """Mean of the members' curves, row by row of (epoch, part, quantity), as far as all members go."""
     collected: dict[tuple, list[float]] = {}
     for row in (row for history in histories for row in history):
         collected.setdefault((row["epoch"], row["part"], row["quantity"]), []).append(row["value"])
     keys = ("epoch", "part", "quantity")
-    return [dict(zip(keys, key, strict=True)) | {"value": float(np.mean(v))} for key, v in collected.items()]
+    common = {key: values for key, values in collected.items() if len(values) == len(histories)}
+    return [dict(zip(keys, key, strict=True)) | {"value": float(np.mean(v))} for key, v in common.items()]
 
 
 @dataclass(frozen=True)
