@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from histoweave.plots.panels import panels
-from histoweave.plots.style import colour, dashes, describe, figure_of, wrapped
+from histoweave.plots.style import GREY, colour, dashes, describe, figure_of, wrapped
 
 BRANCHES = {"c_index": "both", "c_index_gene": "gene", "c_index_slide": "slide"}
 """Quantity of the validation part -> the risk that it belongs to."""
@@ -63,6 +64,9 @@ def balance_curves(curves: pd.DataFrame) -> Figure:
         grid[down, 0].set_ylabel(title, fontsize=9)
         for axes, model in zip(grid[down], models, strict=True):
             axes.axhline(level, color="black", linewidth=0.6, linestyle=":")
+            if not set(series) & set(curves.loc[curves["model"] == model, "quantity"]):
+                place = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+                axes.text(0.5, 0.5, "steps are not scaled", color=GREY, fontsize=8, **place)
             for quantity, name in series.items():
                 part = curves[(curves["model"] == model) & (curves["quantity"] == quantity)]
                 if not len(part):
@@ -72,10 +76,13 @@ def balance_curves(curves: pd.DataFrame) -> Figure:
                 shown = np.exp if quantity == RATIO else None
                 if shown:
                     axes.set_yscale("log")
+                    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                        formatter("{x:.3g}")
                 look = {"series": _PLACE[name], "style": list(_PLACE).index(name), "label": label}
                 _fold_lines(axes, part, **look, shown=shown)
     for axes, model in zip(grid[0], models, strict=True):
         axes.set_title(wrapped(model, 26), fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     figure.supxlabel("epoch", fontsize=9)
     figure.legend(loc="outside upper left", ncols=len(BRANCHES))
     said = "; ".join(_best(model, rows) for model, rows in curves.groupby("model", sort=False))
