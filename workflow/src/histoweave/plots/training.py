@@ -1,6 +1,6 @@
 """Training curves: did the networks learn, when were they stopped, and which of two branches was ahead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -59,27 +59,12 @@ def balance_curves(curves: pd.DataFrame) -> Figure:
     size = (max(4.2, 1.2 + 2.2 * len(models)), 1.7 * len(rows) + 0.7)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(rows), len(models), sharex=True, sharey="row", squeeze=False)
-    labelled: set[str] = set()
-    for down, (series, title, level) in enumerate(rows):
-        grid[down, 0].set_ylabel(title, fontsize=9)
-        for axes, model in zip(grid[down], models, strict=True):
+    for across, (series, title, level) in zip(grid, rows, strict=True):
+        across[0].set_ylabel(title, fontsize=9)
+        for axes, model in zip(across, models, strict=True):
             axes.axhline(level, color="black", linewidth=0.6, linestyle=":")
-            if not set(series) & set(curves.loc[curves["model"] == model, "quantity"]):
-                place = {"transform": axes.transAxes, "ha": "center", "va": "center"}
-                axes.text(0.5, 0.5, "steps are not scaled", color=GREY, fontsize=8, **place)
-            for quantity, name in series.items():
-                part = curves[(curves["model"] == model) & (curves["quantity"] == quantity)]
-                if not len(part):
-                    continue
-                label = name if name in BRANCHES.values() and name not in labelled else None
-                labelled |= {name}
-                shown = np.exp if quantity == RATIO else None
-                if shown:
-                    axes.set_yscale("log")
-                    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                        formatter("{x:.3g}")
-                look = {"series": _PLACE[name], "style": list(_PLACE).index(name), "label": label}
-                _fold_lines(axes, part, **look, shown=shown)
+            found = curves[(curves["model"] == model) & curves["quantity"].isin(list(series))]
+            _series(axes, found, series, labelled=axes is grid[0, 0])
     for axes, model in zip(grid[0], models, strict=True):
         axes.set_title(wrapped(model, 26), fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -89,15 +74,30 @@ def balance_curves(curves: pd.DataFrame) -> Figure:
     return describe(figure, f"Branches of models with two modalities, by epoch of training. {said}.")
 
 
+def _series(axes: Axes, rows: pd.DataFrame, series: Mapping[str, str], *, labelled: bool) -> None:
+    """One panel of `balance_curves`; ratios on a log axis."""
+    if rows.empty:
+        place = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        axes.text(0.5, 0.5, "steps are not scaled", color=GREY, fontsize=8, **place)
+    for quantity, part in rows.groupby("quantity"):
+        name, shown = series[quantity], None
+        if quantity == RATIO:
+            shown = np.exp
+            axes.set_yscale("log")
+            for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                formatter("{x:.3g}")
+        look = {"series": _PLACE[name], "style": list(_PLACE).index(name)}
+        _fold_lines(axes, part, **look, label=name if labelled else None, shown=shown)
+
+
 def _fold_lines(
     axes: Axes, rows: pd.DataFrame, *, series: int, style: int, label: str | None, shown: Callable | None = None
 ) -> None:
-    """Thin lines for folds, and their mean up to the epoch that all of them reach: beyond it, folds drop out.
+    """Thin lines for folds, and their mean.
 
     shown : what is drawn of each value and of the mean, such as the exponential of logarithms
     """
-    table = rows.pivot_table(index="epoch", columns=["repeat", "fold"], values="value")
-    mean = table.dropna().mean(axis=1)
+    table, mean = _by_fold(rows)
     if shown is not None:
         table, mean = shown(table), shown(mean)
     for fold in table:
@@ -106,11 +106,16 @@ def _fold_lines(
     axes.plot(mean.index, mean, color=colour(series), linestyle=dashes(style), linewidth=2, label=label)
 
 
+def _by_fold(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Values (epoch, fold), and their mean up to the epoch that all folds reach: beyond it, folds drop out."""
+    table = rows.pivot_table(index="epoch", columns=["repeat", "fold"], values="value")
+    return table, table.dropna().mean(axis=1)
+
+
 def _best(model: str, rows: pd.DataFrame) -> str:
-    """The highest mean c-index of each branch, in words."""
+    """The highest point of each branch's mean line, in words."""
     found = []
     for quantity, name in BRANCHES.items():
-        values = rows[rows["quantity"] == quantity].groupby("epoch")["value"].mean()
-        if len(values):
-            found.append(f"{name} {values.max():.2f}")
+        _, mean = _by_fold(rows[rows["quantity"] == quantity])
+        found.append(f"{name} {mean.max():.2f}")
     return f"{model}: highest mean c-index {', '.join(found)}"
