@@ -9,8 +9,6 @@ from histoweave.errors import InputError
 from histoweave.formats.genegraph import (
     EMBEDDING,
     StoredRun,
-    read_columns,
-    read_gmt,
     read_graph,
     read_weights,
     vectors_of,
@@ -84,31 +82,3 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
     (tmp_path / "c.safetensors").write_bytes(b"\x00" * 20)
     with pytest.raises(InputError, match="is damaged .* Remove it and run again"):
         StoredRun(tmp_path / "c.safetensors", {}).read()
-
-
-def test_gmt_is_read(tmp_path):
-    (tmp_path / "s.gmt").write_text("A\tdescription\tg1\tg2\t\n\nB\t\tg3\n")
-    assert read_gmt(tmp_path / "s.gmt") == {"A": ["g1", "g2"], "B": ["g3"]}
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [("A\td\tg1\nA\td\tg2\n", "line 2: gene set 'A' stands there twice"), ("A B C\n", "line 1: name, description")],
-)
-def test_wrong_gmt_lines_are_named(tmp_path, text, problem):
-    (tmp_path / "s.gmt").write_text(text)
-    with pytest.raises(InputError, match=problem):
-        read_gmt(tmp_path / "s.gmt")
-
-
-def test_a_missing_gmt_names_the_key(tmp_path):
-    with pytest.raises(InputError, match=r"genegraph.gene_sets.gmt: .*none.gmt cannot be read"):
-        read_gmt(tmp_path / "none.gmt")
-
-
-def test_tables_without_a_column_name_the_key(tmp_path):
-    (tmp_path / "l.tsv").write_text("gene,label\nA,x\n")
-    with pytest.raises(InputError, match=r"a.key: .* lacks column 'gene' .* Is it tab-separated\?"):
-        read_columns(tmp_path / "l.tsv", ["gene"], key="a.key")
-    with pytest.raises(InputError, match=r"a.key: .* is not a readable TSV"):
-        read_columns(tmp_path / "absent.tsv", ["gene"], key="a.key")

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from histoweave import steps
-from histoweave.formats.genegraph import EMBEDDING, ORTHOLOGY, read_columns
+from histoweave.formats.genegraph import EMBEDDING, ORTHOLOGY
+from histoweave.formats.text import read_columns
 from histoweave.genegraph.neighbours import communities
 from histoweave.genegraph.orthology import OrthologySettings, orthologue_agreement
 from histoweave.rng import derive_seed, generator

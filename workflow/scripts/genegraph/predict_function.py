@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from histoweave import steps
-from histoweave.formats.genegraph import FUNCTION, FUNCTION_SCORES, GENE_EMBEDDING, read_columns, vectors_of
+from histoweave.formats.genegraph import FUNCTION, FUNCTION_SCORES, GENE_EMBEDDING, vectors_of
 from histoweave.formats.ledger import Account
+from histoweave.formats.text import read_columns
 from histoweave.genegraph.function import FunctionSettings, predict_function
 
 

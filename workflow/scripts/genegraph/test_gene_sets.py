@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from histoweave import steps
-from histoweave.formats.genegraph import ENRICHMENT, GENE_EMBEDDING, MODULES, PROBES, read_gmt, vectors_of
+from histoweave.formats.genegraph import ENRICHMENT, GENE_EMBEDDING, MODULES, PROBES, vectors_of
 from histoweave.formats.ledger import Account
+from histoweave.formats.text import read_gmt
 from histoweave.genegraph.enrichment import enrich
 from histoweave.genegraph.genesets import GeneSetSettings, pair_auroc, term_probes, usable_sets
 from histoweave.rng import generator
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None) -> None:
     settings = steps.settings_of(GeneSetSettings, args.settings)
     embedding, modules = GENE_EMBEDDING.read(args.gene_embedding), MODULES.read(args.modules)
     genes, vectors = embedding["gene"].to_numpy(str), vectors_of(embedding)
-    given = read_gmt(args.gmt)
+    given = read_gmt(args.gmt, key="genegraph.gene_sets.gmt")
     sets, left_out = usable_sets(given, genes, settings=settings)
     inputs = {"gene_embedding": args.gene_embedding, "modules": args.modules, "gmt": args.gmt}
     record = steps.provenance("genegraph/test_gene_sets", settings=settings, seed=args.seed, inputs=inputs)

@@ -13,7 +13,8 @@ from histoweave.formats.bags import SlideBags, read_bags
 from histoweave.formats.expression import COUNTS
 from histoweave.formats.genegraph import GENE_EMBEDDING, MODULES, vectors_of
 from histoweave.formats.ledger import Account
-from histoweave.formats.survival import ALTERATIONS, COHORT, EXPRESSION, read_gmt
+from histoweave.formats.survival import ALTERATIONS, COHORT, EXPRESSION
+from histoweave.formats.text import read_gmt
 from histoweave.steps import settings_of
 from histoweave.survival.gene_groups import GroupSettings, present
 from histoweave.survival.interface import Cells, Patients, patients_of
@@ -95,7 +96,7 @@ def load_groups(
         if path is None:
             msg = "survival.gene_groups.source is 'gmt', but survival.gene_groups.path names no file."
             raise InputError(msg)
-        groups = read_gmt(path)
+        groups = read_gmt(path, key="survival.gene_groups.path")
     kept, left_out = present(groups, genes, least_genes=settings.least_genes, most_groups=settings.most_groups)
     account.items("gene set", settings.source, n_in=len(groups), n_out=len(kept))
     for name, reason in left_out.items():

@@ -112,41 +112,6 @@ ORTHOLOGY = TableKind(
 )
 
 
-def read_gmt(path: str | Path) -> dict[str, list[str]]:
-    """Gene sets of a GMT file: name, description, genes, separated by tabs; raises InputError for a wrong line."""
-    sets: dict[str, list[str]] = {}
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"genegraph.gene_sets.gmt: {path} cannot be read ({error})."
-        raise InputError(msg) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        name, *rest = line.split("\t")
-        genes = [gene.strip() for gene in rest[1:] if gene.strip()]
-        if not genes or name in sets:
-            why = f"gene set '{name}' stands there twice" if name in sets else "name, description and genes are needed"
-            msg = f"{path}, line {number}: {why}, separated by tabs. Correct the GMT file."
-            raise InputError(msg)
-        sets[name] = genes
-    return sets
-
-
-def read_columns(path: str | Path, columns: list[str], *, key: str) -> pd.DataFrame:
-    """TSV of text with `columns` (empty cells are missing); raises InputError naming the config `key`."""
-    try:
-        frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=["", "NA"])
-    except (OSError, ValueError) as error:
-        msg = f"{key}: {path} is not a readable TSV ({str(error).splitlines()[0]})."
-        raise InputError(msg) from error
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        msg = f"{key}: {path} lacks column '{missing[0]}' (found: {', '.join(frame.columns)}). Is it tab-separated?"
-        raise InputError(msg)
-    return frame
-
-
 def write_graph(
     path: str | Path,
     *,

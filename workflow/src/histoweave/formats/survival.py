@@ -7,10 +7,12 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from histoweave.errors import InputError, shorten
 from histoweave.formats.h5ad import MatrixKind
 from histoweave.formats.table import TableKind
+from histoweave.formats.text import numbers, read_columns, read_matrix
 
 COHORT = TableKind(
     "cohort",
@@ -98,14 +100,22 @@ def read_profiles(path: str | Path, *, key: str) -> pd.DataFrame:
         msg = f"{path} does not exist. Correct {key}."
         raise InputError(msg)
     try:
-        frame = _READERS.get(path.suffix, _read_tsv)(path)
+        frame = _READERS.get(path.suffix, read_matrix)(path)
     except (OSError, ValueError, KeyError) as error:
         msg = f"{path} cannot be read ({str(error).splitlines()[0]}). Give h5ad, Parquet or TSV under {key}."
         raise InputError(msg) from error
-    text = [str(name) for name, kind in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    if not frame.size:
+        msg = f"{path} holds {len(frame)} patients and {frame.shape[1]} columns of numbers. Correct {key}: is it a TSV?"
+        raise InputError(msg)
+    text = [str(name) for name, kind in zip(frame.columns, frame.dtypes, strict=True) if not is_numeric_dtype(kind)]
     if text:
         msg = f"{path}: {len(text)} columns are not numbers (first: {shorten(text)}). Remove them from {key}."
         raise InputError(msg)
+    blank = frame.index.isna() | (frame.index.astype(str).str.strip() == "")
+    if blank.any():
+        msg = f"{path}: {int(blank.sum())} rows name no patient (first: row {int(blank.argmax()) + 1}). Correct {key}."
+        raise InputError(msg)
+    frame.index, frame.columns = (names.astype(str).str.strip() for names in (frame.index, frame.columns))
     for axis, names in (("patients", frame.index), ("columns", frame.columns)):
         twice = sorted(set(names[names.duplicated()]))
         if twice:
@@ -127,17 +137,13 @@ def _read_h5ad(path: Path) -> pd.DataFrame:
 def _read_parquet(path: Path) -> pd.DataFrame:
     frame = pd.read_parquet(path)
     if "patient" in frame.columns:
-        frame = frame.set_index("patient")
-    return _named(frame)
-
-
-def _read_tsv(path: Path) -> pd.DataFrame:
-    return _named(pd.read_csv(path, sep="\t", index_col=0))
-
-
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    frame.index, frame.columns = frame.index.astype(str), frame.columns.astype(str)
-    return frame
+        return frame.set_index("patient")
+    if not isinstance(frame.index, pd.RangeIndex):
+        return frame
+    if not frame.shape[1] or is_numeric_dtype(frame.dtypes.iloc[0]):
+        msg = "neither its index nor its first column names patients"
+        raise ValueError(msg)
+    return frame.set_index(frame.columns[0])
 
 
 _READERS = {".h5ad": _read_h5ad, ".parquet": _read_parquet}
@@ -145,73 +151,34 @@ _READERS = {".h5ad": _read_h5ad, ".parquet": _read_parquet}
 
 def read_clinical(path: str | Path, *, endpoint: str | None, covariates: Mapping[str, str]) -> pd.DataFrame:
     """Read the patients table as ``patient, site, time_days, event`` and the covariates named in the config."""
-    text = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=True)
     time, event = ("time_days", "event") if endpoint is None else (f"{endpoint}_days", f"{endpoint}_event")
-    missing = [name for name in ("patient", time, event, *covariates) if name not in text]
-    if missing:
-        msg = (
-            f"{path}: {len(missing)} columns are missing: {shorten(missing)}. Add them, or change inputs in the config."
-        )
-        raise InputError(msg)
+    text = read_columns(path, ["patient", time, event, *covariates], key="inputs", missing=None)
     frame = pd.DataFrame({"patient": text["patient"].str.strip()})
     frame["site"] = text["site"] if "site" in text else pd.NA
-    frame["time_days"] = _numbers(text[time], path, time)
-    frame["event"] = _numbers(text[event], path, event)
+    frame["time_days"] = numbers(text[time], path=path)
+    frame["event"] = numbers(text[event], path=path)
     for name, kind in covariates.items():
-        frame[name] = _numbers(text[name], path, name) if kind == "numeric" else text[name].str.strip()
+        frame[name] = numbers(text[name], path=path) if kind == "numeric" else text[name].str.strip()
     return frame
 
 
 def read_cohorts(path: str | Path) -> dict[str, str]:
     """Patient -> cohort of the patients table."""
-    table = pd.read_csv(path, sep="\t", dtype=str, usecols=["patient", "cohort"])
+    table = read_columns(path, ["patient", "cohort"], key="inputs", missing=None)
     return dict(zip(table["patient"].str.strip(), table["cohort"].str.strip(), strict=True))
-
-
-def _numbers(column: pd.Series, path: str | Path, name: str) -> pd.Series:
-    values = pd.to_numeric(column, errors="coerce")
-    bad = values.isna() & column.notna()
-    if bad.any():
-        line = int(np.flatnonzero(bad)[0]) + 2
-        value = column[bad].iloc[0]
-        msg = f"{path}, line {line}, column '{name}': '{value}' is not a number. Correct it or leave it empty."
-        raise InputError(msg)
-    return values.astype(float)
-
-
-def read_gmt(path: str | Path) -> dict[str, list[str]]:
-    """Read gene groups from a GMT file: name, description and genes per line, separated by tabs."""
-    path = Path(path)
-    if not path.is_file():
-        msg = f"{path} does not exist. Correct survival.gene_groups.path."
-        raise InputError(msg)
-    groups: dict[str, list[str]] = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        if line.strip() and not line.startswith("#"):
-            name, *rest = line.rstrip("\n").split("\t")
-            genes = sorted({gene for gene in rest[1:] if gene})
-            if not genes or name in groups:
-                msg = f"{path}, line {number}: group '{name}' has no genes or stands twice. Correct the line."
-                raise InputError(msg)
-            groups[name] = genes
-    if not groups:
-        msg = f"{path} holds no gene group. Give a GMT file under survival.gene_groups.path."
-        raise InputError(msg)
-    return groups
 
 
 def read_given_folds(path: str | Path) -> pd.DataFrame:
     """Read a user's folds: TSV ``patient, repeat, fold, role``; `repeat` may be left out."""
-    path = Path(path)
-    if not path.is_file():
-        msg = f"{path} does not exist. Correct survival.folds.given."
-        raise InputError(msg)
-    frame = pd.read_csv(path, sep="\t", dtype={"patient": str, "role": str})
-    frame = frame if "repeat" in frame else frame.assign(repeat=0)
-    missing = [name for name in FOLDS.columns if name not in frame]
-    if missing:
-        msg = f"{path}: column '{missing[0]}' is missing (needed: patient, fold, role). Is it tab-separated?"
-        raise InputError(msg)
+    frame = read_columns(path, ["patient", "fold", "role"], key="survival.folds.given")
+    frame = frame if "repeat" in frame else frame.assign(repeat="0")
+    for name in ("patient", "role"):
+        frame[name] = frame[name].str.strip()
+        if frame[name].isna().any():
+            msg = f"{path}, line {int(frame[name].isna().argmax()) + 2}: column '{name}' is empty. Correct the line."
+            raise InputError(msg)
+    for name in ("repeat", "fold"):
+        frame[name] = numbers(frame[name], path=path, whole=True)
     return frame[list(FOLDS.columns)]
 
 

@@ -48,6 +48,13 @@ def assemble(
     frame["slides"] = frame["patient"].map(of_patient).fillna("")
     frame["has_slide"] = frame["slides"] != ""
     frame["has_expression"] = frame["patient"].isin(expression_ids)
+    if expression_ids and not frame["has_expression"].any():
+        profiles, patients = shorten(sorted(expression_ids)), shorten(list(frame["patient"]))
+        msg = (
+            f"none of the {len(expression_ids)} patients of inputs.expression ({profiles}) is in the patients table "
+            f"({patients}). Give them the same names."
+        )
+        raise InputError(msg)
     frame["site"] = sites_of(frame, usable)
     left_out = []
     for test, reason in _reasons(frame, at_least):
