@@ -37,3 +37,15 @@ def test_outliers_equal_r(threshold, golden):
 
 def test_root_is_found_to_the_tolerance():
     assert find_root(lambda x: x**3 - 2, 0, 4, tolerance=1e-12) == pytest.approx(2 ** (1 / 3), abs=1e-11)
+
+
+def test_bandwidth_of_data_whose_middle_half_is_one_value(draw):
+    x = np.concatenate([np.zeros(60), draw.normal(size=40)])  # the quartiles say nothing of the spread
+    width = bandwidth_sj(x)
+    assert 0 < width < x.std()
+    assert bandwidth_sj(x * 3) == pytest.approx(3 * width)
+
+
+def test_root_of_what_never_ends_is_the_best_so_far():
+    found = find_root(lambda x: 1.0 if x > 1 else -1.0, 0.0, 4.0, tolerance=0.0)
+    assert found == pytest.approx(1.0, abs=1e-12)

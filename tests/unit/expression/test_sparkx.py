@@ -144,3 +144,11 @@ def test_p_too_small_for_a_float_still_ranks(draw):
     table = run(draw.poisson(rate), coords).table
     assert (table["p_value"][:2] == 0).all()
     assert rank_genes(table, np.array(["a", "b", "c"])).tolist() == [2, 1, 3]
+
+
+def test_covariates_with_gaps_are_refused(synth_b):
+    counts, coords, covariates, _ = synth_b
+    holes = np.array(covariates, dtype=float)
+    holes[[2, 5], 0] = np.nan
+    with pytest.raises(InputError, match=r"2 spots lack a covariate value\. Complete it in obs, or change expression"):
+        run(counts, coords, covariates=holes)

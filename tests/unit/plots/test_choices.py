@@ -76,3 +76,31 @@ def test_logrank_stands_in_the_corner():
         assert note in alternative_text(choices.risk_groups(tables, "m"))
     tables["logrank"] = pd.DataFrame({"model": ["m"], "p_value": [np.nan]})
     assert "log-rank" not in alternative_text(choices.risk_groups(tables, "m"))
+
+
+def test_decisions_without_an_estimate_are_not_drawn():
+    rows = [("m", 365.0, 0.1 * k, 0.02 * k, "") for k in range(1, 4)]
+    columns = ["model", "horizon_days", "threshold", "net_benefit", "reason"]
+    table = pd.DataFrame(rows, columns=columns)
+    assert choices.decisions({"decision": table}).axes
+    with pytest.raises(CannotDrawError, match="no net benefit could be estimated"):
+        choices.decisions({"decision": table.assign(net_benefit=np.nan)})
+
+
+def test_calibration_is_drawn_at_its_horizons():
+    rows = [("m", day, k, k / 5, k / 4, 0.1, 0.9) for day in (100.0, 200.0) for k in (1, 2)]
+    columns = ["model", "horizon_days", "group", "predicted", "observed", "lower", "upper"]
+    assert choices.calibrated({"calibration": pd.DataFrame(rows, columns=columns)}).axes
+
+
+def test_added_value_is_the_change_over_the_covariates():
+    table = pd.DataFrame({"model": ["m"], "covariates": ["age"], "change": [0.04], "lower": [0.01], "upper": [0.07]})
+    assert "m 0.04 (0.01 to 0.07)" in alternative_text(choices.added({"added_value": table}))
+
+
+def test_reconstruction_stands_by_model_and_group():
+    rows = [("m", "kinases", 0.3, 0.1, 0.5), ("n", "kinases", 0.2, 0.0, 0.4)]
+    table = pd.DataFrame(rows, columns=["model", "group", "estimate", "lower", "upper"])
+    text = alternative_text(choices.reconstructed({"reconstruction": table}))
+    assert "m: kinases 0.30 (0.10 to 0.50)" in text
+    assert "n: kinases 0.20 (0.00 to 0.40)" in text

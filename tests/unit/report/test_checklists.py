@@ -49,3 +49,16 @@ def test_open_items_are_left_to_the_authors(root, results):
     linked = {row[0].text: row[4].link for row in tripod.rows}
     assert linked["20a"] == "#flow"
     assert linked["17"] == ""
+
+
+def test_a_run_without_patients_has_no_checklist(root, results):
+    run = run_of(root, results)
+    run.config["inputs"]["patients"] = None
+    (block,) = checklists.checklists_section(run).blocks
+    assert block.text == "Not available: no patients were given."
+
+
+def test_external_tables_without_a_cohort_answer_nothing(root, results):
+    run = run_of(root, results)
+    run.tables["external"] = pd.DataFrame({"cohort": []})
+    assert checklists._from_external(run) == {}

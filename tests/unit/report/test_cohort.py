@@ -97,3 +97,35 @@ def test_without_tables_each_section_stands_and_says_so(root, tmp_path, section)
 
 def test_lead_without_a_cohort(root, tmp_path):
     assert cohort.lead(run_of(root, tmp_path)) == ["No table; no survival analysis."]
+
+
+def test_without_a_cohort_the_lead_counts_what_is_there(root, results, tmp_path):
+    run = run_of(root, results)
+    for name in ("cohort", "gene_embedding"):
+        run.tables.pop(name, None)
+    assert cohort.lead(run) == ["41 slides; no survival analysis."]
+    assert cohort.lead(run_of(root, tmp_path)) == ["No table; no survival analysis."]
+
+
+def test_the_headline_needs_both_models(root, results):
+    run = run_of(root, results)
+    chosen = run.config["report"]["figures"]
+    chosen["main_model"], chosen["reference_model"] = "path_gptomic", "nobody"
+    assert cohort.headline(run) == []
+    run.tables.pop("comparisons")
+    assert cohort.headline(run) == []
+
+
+def test_sites_in_two_parts_of_a_fold_are_a_caution(root, results):
+    run = run_of(root, results)
+    calm = [block for block in cohort.splits_section(run).blocks if "No site is in" in getattr(block, "text", "")]
+    assert len(calm) == 1
+    folds = run.table("folds").copy()
+    folds.loc[folds["role"].eq("train").idxmax(), "role"] = "test"
+    run.tables["folds"] = folds
+    (found,) = [block for block in cohort.splits_section(run).blocks if "pairs of fold and site" in str(block)]
+    assert found.text.startswith("In 1 of 16 pairs of fold and site")
+    run.tables["cohort"] = run.table("cohort").drop(columns="site")
+    said = words(cohort.splits_section(run))
+    assert "pairs of fold and site" not in said
+    assert "No site is in" not in said

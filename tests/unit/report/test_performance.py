@@ -124,3 +124,55 @@ def test_suppressed_subgroups_keep_their_row(root, results):
 def test_risk_groups_have_their_test(root, results):
     found = tables(performance.use_section(run_of(root, results)))["logrank"]
     assert [cell.text for cell in found.rows[0]][:3] == ["cox_clinical", "9.10", "0.003"]
+
+
+def test_groups_of_calibration_are_shown_whole(root, results):
+    rows = [{"model": "m", "horizon_days": 365.0, "group": k, "predicted": k / 10, "observed": k / 8} for k in (1, 2)]
+    run = with_table(run_of(root, results), "calibration", rows)
+    found = tables(performance.calibration_section(run))["calibration"]
+    assert list(found.columns)[:4] == ["model", "horizon days", "group", "predicted"]
+    assert [cells[4].text for cells in found.rows] == ["0.125", "0.250"]
+
+
+def test_audits_stand_first_in_robustness_or_are_missed(root, results):
+    run = run_of(root, results)
+    run.tables.pop("audits", None)
+    first = performance.robustness_section(run).blocks[0]
+    assert first.text.startswith("Not available: ")
+    assert first.text.endswith("was not written by this run.")
+    audit = {"check": "roles", "subject": "folds", "value": 2.0, "verdict": "look", "sentence": "2 patients have two"}
+    run = with_table(run, "audits", [audit])
+    found = tables(performance.robustness_section(run))["audits"]
+    assert [cell.text for cell in found.rows[0]][:3] == ["roles", "folds", "2"]
+    assert [cell.text for cell in found.rows[0]][-2:] == ["look", "2 patients have two"]
+
+
+def at_sites(run):
+    run.config["survival"]["one_site_out"]["models"] = ["m"]
+    section = performance.subgroups_section(run)
+    return " ".join(getattr(block, "text", "") for block in section.blocks), tables(section)
+
+
+def test_a_site_left_out_stands_beside_what_it_has_in_the_folds(root, results):
+    whole = {"model": "m", "metric": "c_index", "estimate": 0.61, "lower": 0.5, "upper": 0.7, "n_patients": 20}
+    run = with_table(
+        run_of(root, results),
+        "sites",
+        [whole | {"kind": "site", "site": "B"}, whole | {"kind": "mean of sites"}, whole | {"metric": "auc"}],
+    )
+    inside = {"model": "m", "variable": "site", "level": "B", "metric": "c_index", "estimate": 0.655}
+    run = with_table(run, "subgroups", [inside])
+    said, found = at_sites(run)
+    assert "Leave-one-site-out: each model was trained anew" in said
+    rows = [[cell.text for cell in cells] for cells in found["sites"].rows]
+    assert [row[1] for row in rows] == ["B", "mean of sites"]
+    assert [row[3] for row in rows] == ["0.655", "n/a"]
+    assert rows[0][2] == "0.610 (0.500 to 0.700)"
+
+
+def test_sites_asked_for_and_not_there_are_missed(root, results):
+    run = run_of(root, results)
+    run.tables.pop("sites", None)
+    said, found = at_sites(run)
+    assert "sites" not in found
+    assert "was not written by this run" in said

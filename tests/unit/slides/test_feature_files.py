@@ -132,3 +132,18 @@ def test_a_pickle_inside_npz_is_not_opened(tmp_path):
     np.savez(tmp_path / "a.npz", features=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match="cannot be read as features"):
         read_given(tmp_path / "a.npz", mpp=None)
+
+
+def test_features_of_hdf5_without_places_are_taken(tmp_path):
+    given = read_given(hdf5(tmp_path / "a.h5", {"features": FEATURES}), mpp=0.5)
+    assert np.array_equal(given.features, FEATURES)
+    assert np.isnan(given.spatial).all()
+
+
+def test_npz_of_other_names_or_lengths_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", embedding=FEATURES)
+    with pytest.raises(InputError, match=r"a.npz: no array 'features' in it, only 'embedding'"):
+        read_given(tmp_path / "a.npz", mpp=None)
+    np.savez(tmp_path / "b.npz", feats=FEATURES, coords=COORDS[:4])
+    with pytest.raises(InputError, match=r"b.npz: 5 rows of features, but 4 of coordinates\. Write it again"):
+        read_given(tmp_path / "b.npz", mpp=None)

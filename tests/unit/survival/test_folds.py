@@ -137,3 +137,22 @@ def test_who_is_held_out_is_tested_and_never_trained_on():
     assert set(table[people["patient"][~test]]) == {"train", "validation"}
     with pytest.raises(InputError, match="fewer than survival.folds.least_train_events"):
         hold_out(people, ~test, settings=settings(least_train_events=100), seed=1)
+
+
+@pytest.mark.parametrize("scheme", ["stratified", "site_preserved"])
+def test_more_folds_than_patients(scheme):
+    with pytest.raises(InputError, match=r"survival.folds.folds is 7, but there are 6 patients\. Lower it"):
+        split(cohort(6), settings=settings(scheme=scheme, folds=7), seed=1, given=None)
+
+
+@pytest.mark.parametrize("gone", ["train", "test"])
+def test_given_folds_without_a_part(gone):
+    people = cohort(40)
+    given = pd.DataFrame({"patient": people["patient"], "repeat": 0, "fold": 1})
+    given["role"] = np.where(np.arange(40) < 20, "train", "test")
+    given.loc[given["role"] == gone, "patient"] = "somebody else"
+    given = given.drop_duplicates("patient")
+    with pytest.raises(
+        InputError, match=rf"repeat 0, fold 1: no patient has the role '{gone}'\. Change survival.folds"
+    ):
+        split(people, settings=settings(scheme="given", least_train_events=0), seed=1, given=given)

@@ -176,3 +176,29 @@ def test_unknown_method():
 
 def test_every_method_is_tested_here():
     assert set(registry.METHODS) - set(CASES) == {"path_gptomic"}, "path_gptomic has a file of its own"
+
+
+@pytest.mark.parametrize("what", ["slide", "expression"])
+def test_late_fusion_needs_patients_of_both_kinds(what):
+    people = make_patients(40, seed=3, missing=[(row, what) for row in range(30)])
+    settings, _ = CASES["late_fusion"]
+    parts = people.subset(range(25)), people.subset(range(25, 40))
+    with pytest.raises(InputError, match=f"late_fusion: no training patient has {what} data"):
+        late_fusion.fit(*parts, settings=settings, context=Context(1, ("late", "0", "0")))
+
+
+def test_models_without_tiles_have_no_attention(case):
+    name, *_, people, fitted, _ = case
+    if name == "snn_rna":
+        with pytest.raises(InputError, match="snn_rna has no attention over tiles"):
+            fitted.attention(people)
+
+
+def test_weights_of_another_network_are_refused(case):
+    name, module, *_, fitted, _ = case
+    if name not in NEURAL:
+        return
+    tensors, meta = fitted.state()
+    first = next(key for key in tensors if key.startswith("network."))
+    with pytest.raises(InputError, match=rf"the bundle's weights do not fit {name} .*Train the model again"):
+        module.restore({key: value for key, value in tensors.items() if key != first}, meta)
